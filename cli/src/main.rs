@@ -1,0 +1,2 @@
+//! The millstream command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Models of the protocols of millstream, run by `cargo loom`.

@@ -1,0 +1,11 @@
+//! millstream: the message queue that a latency-sensitive service embeds.
+
+#[cfg(not(loom))]
+pub mod clock;
+pub(crate) mod sync;
+
+/// What the model checker sees.
+#[cfg(loom)]
+pub mod modelled {
+    pub use crate::sync;
+}
