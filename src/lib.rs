@@ -2,10 +2,14 @@
 
 #[cfg(not(loom))]
 pub mod clock;
+pub(crate) mod event;
 pub(crate) mod sync;
+#[cfg(all(target_os = "linux", not(loom)))]
+pub(crate) mod sys;
 
 /// What the model checker sees.
 #[cfg(loom)]
 pub mod modelled {
-    pub use crate::sync;
+    pub use crate::event::{EventCount, Key};
+    pub use crate::sync::{WakeOrder, mutant, set_wake_order};
 }
