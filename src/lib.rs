@@ -3,6 +3,7 @@
 #[cfg(not(loom))]
 pub mod clock;
 pub(crate) mod event;
+pub mod ring;
 pub(crate) mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub(crate) mod sys;
@@ -11,5 +12,9 @@ pub(crate) mod sys;
 #[cfg(loom)]
 pub mod modelled {
     pub use crate::event::{EventCount, Key};
+    pub use crate::ring::cells::{Layout, ThreadId};
+    pub use crate::ring::channel::over;
+    pub use crate::ring::swap::{Ring, Shape};
+    pub use crate::ring::*;
     pub use crate::sync::{WakeOrder, mutant, set_wake_order};
 }
