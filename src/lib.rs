@@ -2,6 +2,8 @@
 
 #[cfg(not(loom))]
 pub mod clock;
+#[cfg(not(loom))]
+pub mod metrics;
 pub(crate) mod sync;
 
 /// What the model checker sees.
