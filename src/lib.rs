@@ -4,6 +4,8 @@
 pub mod clock;
 #[cfg(not(loom))]
 pub mod metrics;
+#[cfg(not(loom))]
+pub mod model;
 pub(crate) mod sync;
 
 /// What the model checker sees.
