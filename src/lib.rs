@@ -2,7 +2,19 @@
 
 #[cfg(not(loom))]
 pub mod clock;
+#[cfg(not(loom))]
+mod engine;
+#[cfg(not(loom))]
+mod error;
 pub(crate) mod event;
+#[cfg(not(loom))]
+mod message;
+#[cfg(not(loom))]
+pub mod metrics;
+#[cfg(not(loom))]
+pub mod model;
+#[cfg(not(loom))]
+mod queue;
 pub mod ring;
 pub(crate) mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
