@@ -3,6 +3,13 @@
 #[cfg(not(loom))]
 pub mod clock;
 pub(crate) mod event;
+#[cfg(all(target_os = "linux", not(loom)))]
+pub mod log;
+/// Under the model checker: the log's tail alone.
+#[cfg(loom)]
+pub(crate) mod log {
+    pub mod tail;
+}
 pub(crate) mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub(crate) mod sys;
@@ -11,5 +18,6 @@ pub(crate) mod sys;
 #[cfg(loom)]
 pub mod modelled {
     pub use crate::event::{EventCount, Key};
+    pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::sync::{WakeOrder, mutant, set_wake_order};
 }
