@@ -172,7 +172,10 @@ impl Config {
         let context = Arc::new(Context {
             recorder: Recorder::new(self.workers + 1, clock.now_ns()),
             clock: Arc::new(clock),
-            policy: Box::new(RetryPolicy { delay: self.retry_delay, retries_max: self.retries_max }),
+            policy: Box::new(RetryPolicy {
+                delay: self.retry_delay,
+                retries_max: self.retries_max,
+            }),
             buffer: self.buffer,
             max_size: self.max_size.unwrap_or(max_size_default),
             payload_bytes_max: self.payload_bytes_max,
@@ -186,7 +189,7 @@ impl Config {
                 let options = LogOptions::new()
                     .segment_bytes(self.segment_bytes)
                     .disk_max_bytes(self.disk_bytes_max);
-                let log = Log::open(path, options).map_err(cannot_open)?;
+                let log = Log::open(path, options)?;
                 let queue = PersistentQueue::open(Arc::clone(&context), log, self.durability);
                 Arc::new(queue.map_err(OpenError::Records)?)
             }

@@ -425,7 +425,8 @@ impl Shared {
                 self.ready.clear(attached.slot);
                 attached.failed.store(true, Ordering::Relaxed); // [relaxed]
                 self.note(Some(error));
-                let again_ns = self.context.clock.now_ns().saturating_add(saturating_ns(FAILED_DELAY));
+                let again_ns =
+                    self.context.clock.now_ns().saturating_add(saturating_ns(FAILED_DELAY));
                 self.note_due(Some(again_ns));
                 false
             }

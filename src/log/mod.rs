@@ -326,6 +326,16 @@ impl Log {
         Position::of(self.shared.tail.committed().end())
     }
 
+    /// How far the log is written or being written: every append that has begun lies below.
+    pub fn reserved(&self) -> Position {
+        Position::of(self.shared.tail.reserved())
+    }
+
+    /// The largest body of a record, in bytes, that fits a frame of its own.
+    pub fn record_bytes_max(&self) -> u64 {
+        self.shared.segment_bytes - FRAME_ALIGN - HEADER
+    }
+
     /// How far the log is durable.
     pub fn durable(&self) -> Position {
         Position::of(self.shared.group.durable())

@@ -204,8 +204,9 @@ impl Shared {
             Some(plans) => self.reserve(&plans).map(|()| (plans, None)),
             None => {
                 let state = self.state.lock();
-                let plans = entries.iter().map(|(entry, _)| self.plan(entry)).collect();
-                plans.and_then(|plans: Plans| {
+                let plans: Result<Plans, Refusal> =
+                    entries.iter().map(|(entry, _)| self.plan(entry)).collect();
+                plans.and_then(|plans| {
                     self.check_held(&state, &entries, &plans)?;
                     self.reserve(&plans).map(|()| (plans, Some(state)))
                 })
@@ -347,7 +348,8 @@ impl Queue for MemoryQueue {
         match self.shared.accept(known.into_iter().zip(messages).collect()) {
             Ok(receipts) => Ok(receipts.into_vec()),
             Err((refusal, entries)) => {
-                let back = entries.into_iter().map(|(entry, message)| (entry.topic.clone(), message));
+                let back =
+                    entries.into_iter().map(|(entry, message)| (entry.topic.clone(), message));
                 Err(refusal.with(back.collect()))
             }
         }
@@ -566,9 +568,10 @@ impl MemorySource {
 
     /// Pops the ring, unless something that is due at once has a lower place there.
     fn pop(&self) -> Option<Leased> {
-        let popped = self.ring.pop().map(|(place, envelope)| {
-            (place, Waiting { envelope, attempt: 1, redelivered: false })
-        });
+        let popped = self
+            .ring
+            .pop()
+            .map(|(place, envelope)| (place, Waiting { envelope, attempt: 1, redelivered: false }));
         if self.earliest() != AT_ONCE {
             return popped.map(|(place, waiting)| waiting.leased(place));
         }
@@ -685,7 +688,12 @@ impl Source for MemorySource {
         Ok(due.or_else(|| self.pop()))
     }
 
-    fn settle(&self, envelope: &Arc<Envelope>, lease: &Lease, to: Settlement) -> Result<(), QueueError> {
+    fn settle(
+        &self,
+        envelope: &Arc<Envelope>,
+        lease: &Lease,
+        to: Settlement,
+    ) -> Result<(), QueueError> {
         if self.has_ended() {
             self.give();
             return Ok(());

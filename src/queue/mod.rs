@@ -28,7 +28,7 @@ use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::metrics::{Event, Recorder, Times};
-use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
 use routes::Filter;
 use std::fmt;
 use std::ops::Deref;
@@ -160,7 +160,9 @@ impl Batch {
 
 impl<M: Into<Message>> FromIterator<(Topic, M)> for Batch {
     fn from_iter<I: IntoIterator<Item = (Topic, M)>>(entries: I) -> Self {
-        Self { entries: entries.into_iter().map(|(topic, message)| (topic, message.into())).collect() }
+        Self {
+            entries: entries.into_iter().map(|(topic, message)| (topic, message.into())).collect(),
+        }
     }
 }
 
@@ -365,7 +367,8 @@ enum Resolved {
 
 /// The dead letter that `envelope` becomes.
 fn dead_letter(envelope: &Envelope, subscription: &str, attempts: u32, reason: &str) -> Message {
-    let kept = (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|&at| reason.is_char_boundary(at));
+    let kept =
+        (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|&at| reason.is_char_boundary(at));
     envelope
         .clone()
         .into_message()
@@ -507,7 +510,7 @@ pub(crate) struct Lease {
 #[derive(Default)]
 pub(crate) struct Signal {
     parked: EventCount,
-    dispatcher: std::sync::OnceLock<Box<dyn Fn(usize) + Send + Sync>>,
+    dispatcher: OnceLock<Box<dyn Fn(usize) + Send + Sync>>,
     members: AtomicUsize,
 }
 
@@ -567,10 +570,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// The source's next message as a delivery, counted in `shard`.
-    pub(crate) fn pull(
-        source: &Arc<dyn Source>,
-        shard: usize,
-    ) -> Result<Option<Self>, QueueError> {
+    pub(crate) fn pull(source: &Arc<dyn Source>, shard: usize) -> Result<Option<Self>, QueueError> {
         let Some(mut leased) = source.pull()? else { return Ok(None) };
         leased.lease.shard = shard;
         source.context().recorder.count(shard, Event::Delivered, 1);

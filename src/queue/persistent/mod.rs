@@ -24,8 +24,7 @@
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
-//! | [P1] | `end` stores `ended` | `pull`, `settle`, `is_over` load it | the subscription takes and gives nothing more |
-//! | [P2] | `refuse`, `close` store `stage` | `is_over`, `settle`, `subscribe` load it | the queue's stage |
+//! | [P2] | `refuse`, `close` store `stage` | `stage` loads it | how far the queue has closed |
 //!
 //! The counts are [relaxed]: no data is read on their word.
 //!
@@ -33,24 +32,30 @@
 //!
 //! The log's disk limit; `buffer` messages in a window; `max_size` deliveries where it is set.
 
-use super::records::{self, Encoded, Outcome, Settled};
-use super::replay::{Identity, Origin, Replay};
-use super::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
-use super::window::{Begin, Next, Waiting, Window, storage};
-use super::{
-    Batch, Capabilities, Context, DEAD_LETTER_BYTES_ADDED, DEAD_LETTERS, Depth, Lease, Leased,
-    Queue, QueueDepth, Reached, Receipt, Resolved, SUBSCRIPTIONS_MAX, Settlement, Signal, Source,
-    Start, Subscription, SubscriptionDepth, dead_letter,
-};
+mod inspect;
+mod source;
+
+pub use inspect::Inspection;
+
 use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
-use crate::log::{AppendError, Appended, Budget, Log, LogError, Position, Record, RecordRef};
+use crate::log::{
+    AppendError, Appended, Budget, Cause, Log, Position, Record, RecordRef, SyncError,
+};
 use crate::message::{Envelope, Message, MessageId, Topic};
-use crate::metrics::Event;
-use crate::sync::{Arc, AtomicBool, AtomicI64, AtomicU8, Mutex, Ordering, Weak, thread};
+use crate::queue::records::{self, Encoded, Outcome, Settled};
+use crate::queue::replay::{Identity, Origin, Replay};
+use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
+use crate::queue::window::{Begin, Window, storage};
+use crate::queue::{
+    Batch, Capabilities, Context, DEAD_LETTER_BYTES_ADDED, DEAD_LETTERS, Queue, QueueDepth,
+    Reached, Receipt, SUBSCRIPTIONS_MAX, Source, Start, Subscription, SubscriptionDepth,
+};
+use crate::sync::{Arc, AtomicI64, AtomicU8, Mutex, Ordering, Weak, thread};
 use smallvec::{SmallVec, smallvec};
+use source::PersistentSource;
 use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a settlement may wait to be written together with others.
 const LINGER: Duration = Duration::from_millis(5);
@@ -112,8 +117,8 @@ enum Refusal {
     Unrouted,
     TooLarge(TooLarge),
     Topic(TopicError),
-    Storage(LogError),
-    Unknown(LogError),
+    Storage(AppendError),
+    Unknown(SyncError),
 }
 
 impl Refusal {
@@ -135,10 +140,9 @@ impl From<AppendError> for Refusal {
         match error {
             AppendError::Full => Self::Full,
             AppendError::Closed => Self::Closed,
-            AppendError::TooLarge { bytes, max } => {
-                Self::TooLarge(TooLarge::Frame { bytes, max })
-            }
-            AppendError::Failed(source) => Self::Storage(source),
+            AppendError::TooLarge { bytes, max } => Self::TooLarge(TooLarge::Frame { bytes, max }),
+            AppendError::Storage(failure) if failure.cause == Cause::NoSpace => Self::Full,
+            other => Self::Storage(other),
         }
     }
 }
@@ -148,10 +152,7 @@ fn not_appended(what: &'static str, error: AppendError) -> QueueError {
     match error {
         AppendError::Full => QueueError::StorageFull { what },
         AppendError::Closed => QueueError::Closed,
-        AppendError::Failed(source) => storage(what, source),
-        other @ AppendError::TooLarge { .. } => {
-            QueueError::Storage { what, source: Arc::new(other) }
-        }
+        other => storage(what, other),
     }
 }
 
@@ -253,17 +254,7 @@ impl Shared {
         ahead: u64,
     ) -> Arc<PersistentSource> {
         let window = Window::new(self.log.reader(reads_from), self.context.buffer, begin);
-        Arc::new(PersistentSource {
-            identity,
-            queue: Arc::downgrade(self),
-            context: Arc::clone(&self.context),
-            log: Arc::clone(&self.log),
-            lingering: Arc::clone(&self.lingering),
-            ahead: AtomicI64::new(ahead as i64),
-            window: Mutex::new(window),
-            ended: AtomicBool::new(false),
-            signal: Signal::default(),
-        })
+        PersistentSource::new(self, identity, window, ahead)
     }
 
     /// The topic, made if it is new.
@@ -279,7 +270,10 @@ impl Shared {
         }
         let number = self.topics.len();
         if number == TOPICS_MAX {
-            return Err(Refusal::Topic(TopicError::TooMany { topic: name.into(), max: TOPICS_MAX }));
+            return Err(Refusal::Topic(TopicError::TooMany {
+                topic: name.into(),
+                max: TOPICS_MAX,
+            }));
         }
         self.append(&Encoded::topic(number as u32, name), budget)?;
         let routes = state.matching(&topic);
@@ -310,7 +304,7 @@ impl Shared {
                 let entry = self.topics.by_number(topic);
                 let routes = entry.as_ref().map(|entry| entry.routes.load());
                 routes.iter().for_each(|routes| {
-                    routes.iter().for_each(|source| source.signal.notify(1));
+                    routes.iter().for_each(|source| source.signal().notify(1));
                 });
             }
         });
@@ -330,7 +324,9 @@ impl Shared {
         for ((entry, _), &position) in entries.iter().zip(&positions) {
             entry.count_published(1);
             let routes = entry.routes.load();
-            let takers = routes.iter().filter(|source| source.identity.origin.covers(entry.number, position));
+            let takers = routes
+                .iter()
+                .filter(|source| source.identity.origin.covers(entry.number, position));
             let matched = takers.map(|source| source.count_ahead(1)).count();
             counted += if matched == 0 && !entry.is_claimed() { 1 } else { matched as i64 };
             let id = MessageId::new(self.incarnation, position);
@@ -377,11 +373,11 @@ impl Shared {
         let bodies: SmallVec<[[&[u8]; 2]; 1]> = (entries.iter().zip(&heads))
             .map(|((_, message), head)| [head.as_slice(), message.payload()])
             .collect();
-        let bytes: usize = bodies.iter().flatten().map(|part| part.len()).sum();
         // A message must still fit when it has become a dead letter.
         let max = self.log.record_bytes_max().saturating_sub(DEAD_LETTER_BYTES_ADDED as u64);
-        if max < bytes as u64 {
-            return Err(Refusal::TooLarge(TooLarge::Frame { bytes: bytes as u64, max }));
+        let sizes = bodies.iter().map(|[head, payload]| (head.len() + payload.len()) as u64);
+        if let Some(bytes) = sizes.max().filter(|&bytes| max < bytes) {
+            return Err(Refusal::TooLarge(TooLarge::Frame { bytes, max }));
         }
         let records: SmallVec<[Record<'_>; 1]> = (entries.iter().zip(&bodies))
             .map(|((entry, message), parts)| Record {
@@ -399,7 +395,7 @@ impl Shared {
 
     fn has_unwritten(&self) -> bool {
         let state = self.state.lock();
-        state.subscriptions.values().any(|source| source.window.lock().has_unwritten())
+        state.subscriptions.values().any(|source| source.has_unwritten())
     }
 
     /// Writes every settlement that is not in the log yet.
@@ -407,7 +403,7 @@ impl Shared {
         let sources: Vec<_> = self.state.lock().subscriptions.values().cloned().collect();
         let mut outcome = Ok(());
         for source in sources {
-            let unwritten = source.window.lock().unwritten();
+            let unwritten = source.unwritten();
             outcome = outcome.and(self.record(source.identity.number, &unwritten));
         }
         outcome
@@ -471,7 +467,7 @@ impl Shared {
         let subscriptions = state.subscriptions.values().map(|source| SubscriptionDepth {
             name: source.identity.name.clone(),
             filter: source.identity.filter.to_string(),
-            members: source.signal.members(),
+            members: source.signal().members(),
             depth: source.depth(),
         });
         QueueDepth {
@@ -564,17 +560,17 @@ impl Queue for PersistentQueue {
                 let (has, asked) = (source.identity.filter.to_string(), filter.to_string());
                 return Err(QueueError::FilterMismatch { name, has, asked });
             }
-            if given.is_none() && source.signal.members() > 0 {
+            if given.is_none() && source.signal().members() > 0 {
                 return Err(QueueError::NameRequired { filter: filter.to_string() });
             }
-            source.signal.join();
+            source.signal().join();
             return Ok(Arc::clone(source) as Arc<dyn Source>);
         }
         if state.subscriptions.len() == SUBSCRIPTIONS_MAX {
             return Err(QueueError::TooManySubscriptions { name, max: SUBSCRIPTIONS_MAX });
         }
         let source = self.shared.add(&mut state, name, filter, start)?;
-        source.signal.join();
+        source.signal().join();
         Ok(source)
     }
 
@@ -583,7 +579,8 @@ impl Queue for PersistentQueue {
         let Some(source) = state.subscriptions.get(name).cloned() else {
             return Err(QueueError::NoSubscription { name: name.to_owned() });
         };
-        let ended = self.shared.append(&Encoded::unsubscribe(source.identity.number), Budget::Settle);
+        let ended =
+            self.shared.append(&Encoded::unsubscribe(source.identity.number), Budget::Settle);
         ended.map_err(|error| not_appended("record the end of a subscription", error))?;
         state.subscriptions.remove(name);
         for entry in self.shared.topics.all() {
@@ -623,19 +620,15 @@ impl Queue for PersistentQueue {
         if self.shared.stage() == OPEN {
             self.shared.stage.store(REFUSING, Ordering::Release); // [P2]
         }
-        state.subscriptions.values().for_each(|source| source.signal.notify_all());
+        state.subscriptions.values().for_each(|source| source.signal().notify_all());
     }
 
     fn outstanding(&self, until_ns: u64) -> u64 {
         let state = self.shared.state.lock();
-        let attended = state.subscriptions.values().filter(|source| source.signal.members() > 0);
+        let attended = state.subscriptions.values().filter(|source| source.signal().members() > 0);
         // Before the depths: a message on its way into the log is in nobody's depth yet.
         let on_their_way = u64::from(self.shared.log.committed() < self.shared.log.reserved());
-        let unsettled = attended.map(|source| {
-            let later = source.window.lock().due_after(until_ns);
-            source.depth().total().saturating_sub(later)
-        });
-        on_their_way + unsettled.sum::<u64>()
+        on_their_way + attended.map(|source| source.outstanding(until_ns)).sum::<u64>()
     }
 
     fn close(&self) -> Result<(), QueueError> {
@@ -696,264 +689,5 @@ impl Shared {
             entry.routes.store(Arc::new(state.matching(&entry.topic)));
         }
         Ok(source)
-    }
-}
-
-/// One subscription of a persistent queue.
-struct PersistentSource {
-    identity: Identity,
-    /// For dead letters and settlements; the queue owns its sources, not the other way round.
-    queue: Weak<Shared>,
-    context: Arc<Context>,
-    log: Arc<Log>,
-    lingering: Arc<EventCount>,
-    /// How many messages the window has yet to read; see the page on counts.
-    ahead: AtomicI64,
-    window: Mutex<Window>,
-    ended: AtomicBool,
-    signal: Signal,
-}
-
-impl PersistentSource {
-    fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire) // [P1]
-    }
-
-    /// Nothing more is taken or given.
-    fn end(&self) {
-        self.ended.store(true, Ordering::Release); // [P1]
-        self.signal.notify_all();
-    }
-
-    fn count_ahead(&self, change: i64) {
-        self.ahead.fetch_add(change, Ordering::Relaxed); // [relaxed]
-    }
-
-    /// Is the record one of this subscription's messages?
-    fn is_mine(&self, queue: &Shared, record: &RecordRef) -> bool {
-        let position = records::place(record.position());
-        let entry = queue.topics.by_number(record.topic());
-        records::is_message(record.tag())
-            && self.identity.origin.covers(record.topic(), position)
-            && entry.is_some_and(|entry| self.identity.filter.matches(&entry.topic))
-    }
-
-    /// The same for the pump, which counts what it reads.
-    fn reads(&self, queue: &Shared, record: &RecordRef) -> bool {
-        let mine = self.is_mine(queue, record);
-        self.count_ahead(-i64::from(mine));
-        mine
-    }
-
-    /// The next message's record, and how it is leased.
-    fn take(&self, queue: &Shared) -> Result<Option<(RecordRef, Lease)>, LogError> {
-        let mut window = self.window.lock();
-        let now_ns = || self.context.clock.now_ns();
-        let Some(next) = window.take(now_ns, |record| self.reads(queue, record))? else {
-            return Ok(None);
-        };
-        drop(window);
-        Ok(Some(match next {
-            Next::Fresh(record) => {
-                let place = records::place(record.position());
-                let redelivered = !self.log.recovery().clean && record.position() < self.log.recovery().end;
-                (record, Lease { place, attempt: 1, redelivered, shard: 0 })
-            }
-            Next::Due(place, Waiting { attempt, redelivered }) => {
-                let position = Position::from_u64(place).unwrap_or(self.log.start());
-                let record = self.log.record(position)?;
-                (record, Lease { place, attempt, redelivered, shard: 0 })
-            }
-        }))
-    }
-
-    /// A record that cannot be read is not skipped in silence: its bytes go to the dead letters with the reason.
-    fn quarantine(
-        &self,
-        queue: &Shared,
-        record: &RecordRef,
-        topic: &Topic,
-        lease: &Lease,
-        error: &QueueError,
-    ) -> Result<(), QueueError> {
-        let id = MessageId::new(queue.incarnation, lease.place);
-        let message = Message::new(record.bytes(0..record.body().len()));
-        let (topic, accepted_ns) = (topic.clone(), record.time_ns());
-        let envelope = Arc::new(Envelope { id, topic, message, accepted_ns });
-        self.give_up(queue, &envelope, lease, &error.to_string())
-    }
-
-    /// Gives the message to the dead letters, or keeps it if they have no room.
-    fn give_up(
-        &self,
-        queue: &Shared,
-        envelope: &Arc<Envelope>,
-        lease: &Lease,
-        reason: &str,
-    ) -> Result<(), QueueError> {
-        let letter = dead_letter(envelope, &self.identity.name, lease.attempt, reason);
-        match (queue.bury(&letter, self.identity.number, lease.place), self.context.try_on()) {
-            (Ok(()), _) => {
-                self.context.recorder.count(lease.shard, Event::DeadLettered, 1);
-                let had_room = self.with_room(Window::settled_elsewhere);
-                queue.count(-1);
-                self.look_again(had_room);
-                Ok(())
-            }
-            (Err(_), Resolved::Retry { due_ns }) => self.retry(queue, lease, due_ns),
-            (Err(_), _) => unreachable!("trying on is a retry"),
-        }
-    }
-
-    fn retry(&self, queue: &Shared, lease: &Lease, due_ns: u64) -> Result<(), QueueError> {
-        let attempt = lease.attempt.saturating_add(1);
-        let outcome = self.note(queue, lease.place, Outcome::Retry { due_ns, attempt });
-        // Whoever sleeps must learn of the new due time.
-        self.signal.notify(1);
-        outcome
-    }
-
-    /// Notes a settlement in the window, and writes the gathered ones when they are many.
-    fn note(&self, queue: &Shared, position: u64, outcome: Outcome) -> Result<(), QueueError> {
-        let (had_room, full, first) = {
-            let mut window = self.window.lock();
-            let (had_room, first) = (window.has_room(), !window.has_unwritten());
-            (had_room, window.settle(position, outcome), first)
-        };
-        self.look_again(had_room);
-        match full {
-            Some(entries) => queue.record(self.identity.number, &entries),
-            None => {
-                if first {
-                    self.lingering.notify_one();
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Changes the window; tells whether the pump had room before.
-    fn with_room(&self, change: impl FnOnce(&mut Window)) -> bool {
-        let mut window = self.window.lock();
-        let had_room = window.has_room();
-        change(&mut window);
-        had_room
-    }
-
-    /// The pump had stopped for want of room, and now there is some.
-    fn look_again(&self, had_room: bool) {
-        if !had_room {
-            self.signal.notify(1);
-        }
-    }
-
-    fn depth(&self) -> Depth {
-        let Some(queue) = self.queue.upgrade() else { return Depth::default() };
-        let mut window = self.window.lock();
-        // A failure to read shows at the next pull.
-        while matches!(window.pump(|record| self.reads(&queue, record)), Ok(read) if read > 0) {}
-        let (ready, in_flight, delayed) = window.counts();
-        let caught_up = self.log.committed() <= window.cursor();
-        let ahead = self.ahead.load(Ordering::Relaxed).max(0) as u64; // [relaxed]
-        let ready = ready + if caught_up { 0 } else { ahead };
-        Depth { ready, in_flight, delayed }
-    }
-
-    fn peek(
-        &self,
-        filter: &Filter,
-        count: usize,
-        queue: &Shared,
-    ) -> Result<Vec<Arc<Envelope>>, QueueError> {
-        let failed = |error| storage("read the log", error);
-        let window = self.window.lock();
-        let (given_back, ready) = window.waiting();
-        let mut records: Vec<RecordRef> = Vec::new();
-        for place in given_back {
-            let position = Position::from_u64(place).unwrap_or(self.log.start());
-            records.push(self.log.record(position).map_err(failed)?);
-        }
-        records.extend(ready.cloned());
-        let matches = |record: &RecordRef| {
-            let entry = queue.topics.by_number(record.topic())?;
-            filter.matches(&entry.topic).then_some(entry)
-        };
-        let mut found = Vec::new();
-        for record in &records {
-            let entry = if found.len() < count { matches(record) } else { None };
-            found.extend(entry.and_then(|e| envelope(record, &e.topic, queue.incarnation).ok()));
-        }
-        let mut reader = self.log.reader(window.cursor());
-        while found.len() < count {
-            let Some(record) = reader.next().map_err(failed)? else { break };
-            let waits = !window.skips(records::place(record.position())) && self.is_mine(queue, &record);
-            let entry = if waits { matches(&record) } else { None };
-            found.extend(entry.and_then(|e| envelope(&record, &e.topic, queue.incarnation).ok()));
-        }
-        Ok(found)
-    }
-}
-
-impl Source for PersistentSource {
-    fn name(&self) -> &str {
-        &self.identity.name
-    }
-
-    fn context(&self) -> &Context {
-        &self.context
-    }
-
-    fn signal(&self) -> &Signal {
-        &self.signal
-    }
-
-    fn pull(&self) -> Result<Option<Leased>, QueueError> {
-        let Some(queue) = self.queue.upgrade() else { return Ok(None) };
-        while !self.has_ended() {
-            let taken = self.take(&queue).map_err(|error| storage("read the log", error))?;
-            let Some((record, lease)) = taken else { break };
-            let Some(entry) = queue.topics.by_number(record.topic()) else { continue };
-            match envelope(&record, &entry.topic, queue.incarnation) {
-                Ok(envelope) => return Ok(Some(Leased { envelope, lease })),
-                Err(error) => self.quarantine(&queue, &record, &entry.topic, &lease, &error)?,
-            }
-        }
-        Ok(None)
-    }
-
-    fn settle(
-        &self,
-        envelope: &Arc<Envelope>,
-        lease: &Lease,
-        to: Settlement,
-    ) -> Result<(), QueueError> {
-        let queue = self.queue.upgrade().filter(|queue| queue.stage() != CLOSED);
-        let Some(queue) = queue else { return Err(QueueError::Closed) };
-        if self.has_ended() {
-            return Ok(());
-        }
-        match self.context.resolve(envelope, lease, to) {
-            Resolved::Ack => {
-                queue.count(-1);
-                self.note(&queue, lease.place, Outcome::Ack)
-            }
-            Resolved::Release => {
-                let Lease { place, attempt, redelivered, .. } = *lease;
-                self.with_room(|window| window.release(place, Waiting { attempt, redelivered }));
-                self.signal.notify(1);
-                Ok(())
-            }
-            Resolved::Retry { due_ns } => self.retry(&queue, lease, due_ns),
-            Resolved::Dead { reason } => self.give_up(&queue, envelope, lease, &reason),
-        }
-    }
-
-    fn next_due_ns(&self) -> Option<u64> {
-        self.window.lock().next_due_ns()
-    }
-
-    fn is_over(&self) -> bool {
-        let refusing = self.queue.upgrade().is_none_or(|queue| queue.stage() != OPEN);
-        self.has_ended() || (refusing && self.depth().total() == 0)
     }
 }
