@@ -12,19 +12,24 @@
 //! | `--seconds S` | length of each run | 10 |
 //! | `--service-us U` | mean service in microseconds | 50 |
 //! | `--seed N` | of arrivals and services | 1 |
+//! | `--wait NAME` | `spin` or `park`, when idle; parking adds a wake-up to each busy period | `spin` |
 //! | `--system NAME` | `channel`: a crossbeam channel and a thread, the harness's own error | `channel` |
 //! | `--csv FILE` | also the stamps of each run, to FILE with the load in its name, and a JSON beside each | none |
 //! | `--test` | a smoke run of a second; so is any run without cargo's `--bench` | |
 //!
 //! # Limits
 //!
-//! Threads are not pinned. A worker that parks when idle adds its wake-up to each busy period; the line "with set-up"
-//! is M/M/1 with that cost (Welch). One run of T seconds has a half width of 1.96 sqrt(2 s / T) / (1 - rho).
+//! Threads are not pinned. The line "with set-up" is the law with the wake-up that each busy period paid (Welch): the
+//! difference between a parked worker and M/M/1. A run is called disturbed if the gaps that both spinning threads saw
+//! explain more than a quarter of the band. A spinning worker that is away when its next message is there cannot be told
+//! from a slow engine by its stamps, so the ratio to the own path is given twice: with such absences, and with those over
+//! 10 us counted as the machine's. One run of T seconds has a half width of 1.96 sqrt(2 s / T) / (1 - rho).
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A bench's output is its report.
 
 mod support;
 
+use crossbeam_channel::TryRecvError;
 use millstream::model::Mm1;
 use std::error::Error;
 use std::fs::File;
@@ -33,9 +38,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::draw::{Plan, Schedule};
 use support::interval::{From, Interval, Verdict, against_mm1};
-use support::load::{Load, Offered, Run};
+use support::load::{GAP_NS_MIN, Load, Offered, Run};
 use support::path::{
-    HandOffs, Little, Rates, Stalls, found_by_arrivals, lindley, mean_s, quantile, sojourn_tail,
+    HandOffs, Little, Rates, Stalls, found_by_arrivals, lindley, lindley_with_absences, mean_s,
+    quantile, sojourn_tail,
 };
 
 /// Load and the band that its verdict is about.
@@ -47,11 +53,19 @@ const BUFFER: usize = 1 << 16;
 /// The longest run, in messages: the stamps of one take 40 bytes each.
 const MESSAGES_MAX: f64 = 2e7;
 
+const OPTIONS: [&str; 6] = ["--seconds", "--service-us", "--seed", "--system", "--wait", "--csv"];
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum System {
     Channel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Wait {
+    Spin,
+    Park,
 }
 
 #[derive(Debug, Clone)]
@@ -60,6 +74,7 @@ struct Options {
     service_us: f64,
     seed: u64,
     system: System,
+    wait: Wait,
     csv: Option<PathBuf>,
 }
 
@@ -98,33 +113,44 @@ fn main() -> Outcome<()> {
         options.seconds = options.seconds.min(0.1);
     }
     println!(
-        "system {:?}, service {} us, {} s a run, seed {}{}\n",
+        "system {:?}, wait {:?}, service {} us, {} s a run, seed {}{}\n",
         options.system,
+        options.wait,
         options.service_us,
         options.seconds,
         options.seed,
         if smoke { ", smoke run: the numbers mean nothing" } else { "" },
     );
+    let mut lines = Vec::new();
     for (load, band) in LOADS {
         let run = measure(&options, load)?;
-        report(&run, load, band)?;
+        lines.push(report(&run, load, band)?);
     }
     let run = measure(&options, SATURATION)?;
-    report_saturation(&run)
+    report_saturation(&run)?;
+    println!(
+        "| rho | engine: W / own path | without absences | machine, chance: own path / law | W / law, 95 % | stalls |"
+    );
+    println!("|---|---|---|---|---|---|");
+    lines.iter().for_each(|line| println!("{line}"));
+    Ok(())
 }
 
 fn parse(arguments: &[String]) -> Result<Options, Usage> {
-    let mut options =
-        Options { seconds: 10.0, service_us: 50.0, seed: 1, system: System::Channel, csv: None };
+    let mut options = Options {
+        seconds: 10.0,
+        service_us: 50.0,
+        seed: 1,
+        system: System::Channel,
+        wait: Wait::Spin,
+        csv: None,
+    };
     let mut words = arguments.iter();
     while let Some(option) = words.next() {
         if matches!(option.as_str(), "--bench" | "--test") {
             continue;
         }
-        if !matches!(
-            option.as_str(),
-            "--seconds" | "--service-us" | "--seed" | "--system" | "--csv"
-        ) {
+        if !OPTIONS.contains(&option.as_str()) {
             return Err(Usage::Unknown(option.clone()));
         }
         let value = words.next().ok_or_else(|| Usage::Missing { option: option.clone() })?;
@@ -135,6 +161,7 @@ fn parse(arguments: &[String]) -> Result<Options, Usage> {
             "--service-us" => options.service_us = positive()?,
             "--seed" => options.seed = value.parse().map_err(|_| wrong())?,
             "--csv" => options.csv = Some(value.into()),
+            "--wait" => options.wait = wait(value).ok_or_else(wrong)?,
             _ => options.system = system(value).ok_or_else(wrong)?,
         }
     }
@@ -143,6 +170,14 @@ fn parse(arguments: &[String]) -> Result<Options, Usage> {
 
 fn system(name: &str) -> Option<System> {
     (name == "channel").then_some(System::Channel)
+}
+
+fn wait(name: &str) -> Option<Wait> {
+    match name {
+        "spin" => Some(Wait::Spin),
+        "park" => Some(Wait::Park),
+        _ => None,
+    }
 }
 
 /// One run at one load.
@@ -157,21 +192,31 @@ fn measure(options: &Options, load: f64) -> Outcome<Run> {
     let plan = Plan { arrival_per_s, service_per_s, messages, seed: options.seed };
     let shared = Arc::new(Load::new(Schedule::draw(plan)));
     let offered = match options.system {
-        System::Channel => through_channel(&shared),
+        System::Channel => through_channel(&shared, options.wait),
     };
     let run = shared.finish(offered);
     if let Some(stem) = &options.csv {
-        write_events(&run, &with_load(stem, load), plan)?;
+        write_events(&run, &with_load(stem, load), plan, options.wait)?;
     }
     check(&run)?;
     Ok(run)
 }
 
 /// The harness's own error: what the same source and server make of a plain channel.
-fn through_channel(load: &Load) -> Offered {
+fn through_channel(load: &Load, wait: Wait) -> Offered {
     let (sender, receiver) = crossbeam_channel::bounded::<usize>(BUFFER);
+    let next = move || match wait {
+        Wait::Park => receiver.recv().ok(),
+        Wait::Spin => loop {
+            match receiver.try_recv() {
+                Ok(id) => return Some(id),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => std::hint::spin_loop(),
+            }
+        },
+    };
     std::thread::scope(|scope| {
-        scope.spawn(move || receiver.iter().for_each(|id| load.serve(id)));
+        scope.spawn(move || std::iter::from_fn(next).for_each(|id| load.serve(id)));
         let offered = load.offer(|id| id, |id| sender.try_send(id).is_ok());
         drop(sender);
         offered
@@ -205,6 +250,8 @@ struct Means {
     intended: f64,
     arrival: f64,
     own_path: f64,
+    /// The own path of a server that is away whenever a hand-off takes over [`GAP_NS_MIN`].
+    absences: f64,
     draws: f64,
 }
 
@@ -212,17 +259,21 @@ impl Means {
     fn of(run: &Run) -> Self {
         let rows = &run.rows;
         let drawn = lindley(rows.iter().map(|row| (row.intended_ns, row.drawn_ns)));
-        let ahead = own_path(run).into_iter().zip(rows).map(|(end, row)| end - row.arrival_ns);
+        let sojourn_s = |ends: Vec<u64>| {
+            mean_s(ends.into_iter().zip(rows).map(|(end, row)| end - row.arrival_ns))
+        };
         Self {
             intended: mean_s(rows.iter().map(|row| row.end_ns - row.intended_ns)),
             arrival: mean_s(rows.iter().map(|row| row.sojourn_ns())),
-            own_path: mean_s(ahead),
+            own_path: sojourn_s(own_path(run)),
+            absences: sojourn_s(lindley_with_absences(rows, GAP_NS_MIN)),
             draws: mean_s(drawn.into_iter().zip(rows).map(|(end, row)| end - row.intended_ns)),
         }
     }
 }
 
-fn report(run: &Run, load: f64, band: f64) -> Outcome<()> {
+/// Prints one run; answers its line of the summary.
+fn report(run: &Run, load: f64, band: f64) -> Outcome<String> {
     let rates = rates(run)?;
     let means = Means::of(run);
     println!("rho {load}: {} messages", run.rows.len());
@@ -233,6 +284,10 @@ fn report(run: &Run, load: f64, band: f64) -> Outcome<()> {
         Err(error) => println!("  law       none at the realized rates: {error}"),
         Ok(law) => print_law(run, &law, &means, &rates, band),
     }
+    let lost = bias(run, &rates);
+    if lost > band / 4.0 {
+        println!("  disturbed the machine took {:.2} % of W", lost * 100.0);
+    }
     let Little { area, sojourns } = sums(run);
     println!(
         "  whole     Little: {area} = {sojourns} message-ns; refused {}, lost {}, doubled {}\n",
@@ -240,7 +295,23 @@ fn report(run: &Run, load: f64, band: f64) -> Outcome<()> {
         run.lost,
         run.doubled
     );
-    Ok(())
+    let ahead = means.own_path * (rates.service_per_s - rates.arrival_per_s);
+    let interval = against_mm1(&run.rows, From::Arrival)
+        .map_or("none".into(), |found| format!("{:.4} +- {:.4}", found.ratio, found.half_width));
+    Ok(format!(
+        "| {load} | {:.4} | {:.4} | {ahead:.4} | {interval} | {:.2} %{} |",
+        means.arrival / means.own_path,
+        means.arrival / means.absences,
+        lost * 100.0,
+        if lost > band / 4.0 { ", disturbed" } else { "" },
+    ))
+}
+
+/// What the gaps of both threads add to W, relative.
+fn bias(run: &Run, rates: &Rates) -> f64 {
+    let run_s = run.rows.last().map_or(0.0, |row| row.end_ns as f64 * 1e-9);
+    let of = |gaps: &[u64]| Stalls::of(gaps).bias(run_s, 1.0 / rates.service_per_s);
+    of(&run.server_gaps_ns) + of(&run.source.gaps_ns)
 }
 
 fn report_saturation(run: &Run) -> Outcome<()> {
@@ -252,7 +323,7 @@ fn report_saturation(run: &Run) -> Outcome<()> {
     print_hand_offs(run);
     print_machine(run, &rates);
     println!(
-        "  whole     refused {}, lost {}, doubled {}",
+        "  whole     refused {}, lost {}, doubled {}\n",
         run.refused.len(),
         run.lost,
         run.doubled
@@ -275,13 +346,15 @@ fn print_rates(rates: &Rates) {
     );
 }
 
-/// What the engine added: no statistics, no machine.
+/// What the engine added: no statistics, and no machine but where the idle or freed worker was away.
 fn print_engine(run: &Run, means: &Means) {
     println!(
-        "  engine    W {:.3} us / own path {:.3} us = {:.4}",
+        "  engine    W {:.3} us / own path {:.3} us = {:.4}; {:.4} if hand-offs over {} us are the machine's",
         means.arrival * 1e6,
         means.own_path * 1e6,
-        means.arrival / means.own_path
+        means.arrival / means.own_path,
+        means.arrival / means.absences,
+        GAP_NS_MIN / 1_000,
     );
     print_hand_offs(run);
 }
@@ -331,7 +404,11 @@ fn print_law(run: &Run, law: &Mm1, means: &Means, rates: &Rates, band: f64) {
         (rates.pollaczek_khinchine_s() + set_up) * 1e6,
         means.draws * 1e6,
     );
-    println!("  machine   own path / law {:.4}", means.own_path / theory);
+    println!(
+        "  machine   own path / law {:.4}; W / law with set-up {:.4}",
+        means.own_path / theory,
+        means.arrival / (rates.pollaczek_khinchine_s() + set_up)
+    );
     for (name, from) in [("arrival", From::Arrival), ("intended", From::Intended)] {
         match against_mm1(&run.rows, from) {
             None => println!("  W/law     from {name}: too few empty moments for an interval"),
@@ -378,7 +455,7 @@ fn with_load(stem: &Path, load: f64) -> PathBuf {
 }
 
 /// The raw stamps, a row a message in order of arrival, and what was asked for.
-fn write_events(run: &Run, path: &Path, plan: Plan) -> Outcome<()> {
+fn write_events(run: &Run, path: &Path, plan: Plan, wait: Wait) -> Outcome<()> {
     let mut out = BufWriter::new(File::create(path)?);
     writeln!(out, "id,intended_ns,arrival_ns,start_ns,end_ns,accepted,drawn_ns")?;
     let mut refused = run.refused.iter().peekable();
@@ -405,7 +482,7 @@ fn write_events(run: &Run, path: &Path, plan: Plan) -> Outcome<()> {
         "service": "exp",
         "seed": plan.seed,
         "warmup": 0,
-        "wait": "park",
+        "wait": if wait == Wait::Spin { "spin" } else { "park" },
     });
     std::fs::write(path.with_extension("json"), format!("{about:#}\n"))?;
     Ok(())
