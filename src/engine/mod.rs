@@ -1,0 +1,366 @@
+//! The engine: what users hold. Publishing, subscribing, looking, and the orderly end.
+//!
+//! ```text
+//!   Engine ── publish ──> Queue (memory or persistent: the engine does not know which)
+//!     │                     │ Source per subscription
+//!     ├─ subscribe ──> Dispatcher: handlers on a thread pool
+//!     └─ subscriber ─> Subscriber: pull, blocking
+//! ```
+//!
+//! An [`Engine`] is a handle: cloned cheaply, used from any thread. [`Engine::close`] refuses publishes, drains until
+//! its deadline, writes what was settled, and says what is left. Dropping the last handle closes without draining.
+
+mod config;
+mod dispatcher;
+mod retry;
+mod subscriber;
+
+pub use config::{BUFFER_MAX, Config, WORKERS_MAX};
+pub use dispatcher::Handler;
+pub use subscriber::Subscriber;
+
+use crate::error::{OpenError, PublishError, QueueError};
+use crate::message::{Envelope, Message};
+use crate::metrics::{Event, Rates, Snapshot};
+use crate::queue::routes::Filter;
+use crate::queue::{
+    Batch, Capabilities, Context, Delivery, Queue, QueueDepth, Receipt, Settlement, Source,
+    Subscription,
+};
+use crate::sync::{Arc, AtomicBool, Ordering};
+use dispatcher::Dispatcher;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// What a handler answers when an attempt failed: any error.
+pub type HandlerError = Box<dyn Error + Send + Sync>;
+
+/// A message queue. See the crate's page for an example.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    queue: Arc<dyn Queue>,
+    context: Arc<Context>,
+    dispatcher: Dispatcher,
+    workers: usize,
+    closing: AtomicBool,
+}
+
+impl Engine {
+    /// Opens what `config` describes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::open`].
+    pub fn open(config: Config) -> Result<Self, OpenError> {
+        config.open()
+    }
+
+    fn start(
+        queue: Arc<dyn Queue>,
+        context: Arc<Context>,
+        workers: usize,
+    ) -> Result<Self, OpenError> {
+        let dispatcher = Dispatcher::start(Arc::clone(&context), workers)
+            .map_err(|source| OpenError::Thread { source: Arc::new(source) })?;
+        let closing = AtomicBool::new(false);
+        Ok(Self { inner: Arc::new(Inner { queue, context, dispatcher, workers, closing }) })
+    }
+
+    /// Publishes a message: every matching subscription gets it, or, where one is full, none.
+    ///
+    /// # Errors
+    ///
+    /// Why it was refused, with the message: see [`PublishError`].
+    pub fn publish(
+        &self,
+        topic: &str,
+        message: impl Into<Message>,
+    ) -> Result<Receipt, PublishError<Message>> {
+        let outcome = self.inner.queue.publish(topic, message.into());
+        self.inner.count_published(1, outcome.is_ok());
+        outcome
+    }
+
+    /// Publishes all messages of the batch, or none.
+    ///
+    /// # Errors
+    ///
+    /// Why it was refused, with the batch: see [`PublishError`].
+    pub fn publish_batch(&self, batch: Batch) -> Result<Vec<Receipt>, PublishError<Batch>> {
+        let count = batch.len() as u64;
+        let outcome = self.inner.queue.publish_batch(batch);
+        self.inner.count_published(count, outcome.is_ok());
+        outcome
+    }
+
+    /// Subscribes with a handler, which runs on the engine's workers. A message is acknowledged when the handler
+    /// returns `Ok`; an error or a panic is a failed attempt, and the retry policy says what follows.
+    ///
+    /// # Errors
+    ///
+    /// An invalid filter or name, a name that is needed or taken with another filter, a closed queue: see
+    /// [`QueueError`].
+    pub fn subscribe<F>(
+        &self,
+        subscription: impl Into<Subscription>,
+        handler: F,
+    ) -> Result<Member, QueueError>
+    where
+        F: Fn(&Delivery) -> Result<(), HandlerError> + Send + Sync + 'static,
+    {
+        self.subscribe_with(subscription, Fallible(handler))
+    }
+
+    /// Subscribes with a handler that says itself what becomes of each message.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::subscribe`].
+    pub fn subscribe_with(
+        &self,
+        subscription: impl Into<Subscription>,
+        handler: impl Handler + 'static,
+    ) -> Result<Member, QueueError> {
+        let subscription = subscription.into();
+        let source = self.inner.queue.subscribe(&subscription)?;
+        let (handler, concurrency) = (Arc::new(handler), subscription.concurrency_max());
+        let number = self.inner.dispatcher.attach(Arc::clone(&source), handler, concurrency);
+        Ok(Member { engine: self.clone(), source, number })
+    }
+
+    /// Subscribes to pull messages one by one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::subscribe`].
+    pub fn subscriber(
+        &self,
+        subscription: impl Into<Subscription>,
+    ) -> Result<Subscriber, QueueError> {
+        self.inner.queue.subscribe(&subscription.into()).map(Subscriber::new)
+    }
+
+    /// Ends the subscription with that name, with its backlog; the others go on.
+    ///
+    /// # Errors
+    ///
+    /// There is no such subscription, or its end could not be recorded.
+    pub fn unsubscribe(&self, name: &str) -> Result<(), QueueError> {
+        self.inner.queue.unsubscribe(name)?;
+        self.inner.dispatcher.detach_all(name);
+        Ok(())
+    }
+
+    /// The oldest messages that wait for delivery and whose topic `filter` matches, at most `count`, each once.
+    /// Nothing is removed, and no order is changed.
+    ///
+    /// # Errors
+    ///
+    /// An invalid filter, or the storage could not be read.
+    pub fn peek(&self, filter: &str, count: usize) -> Result<Vec<Arc<Envelope>>, QueueError> {
+        self.inner.queue.peek(&Filter::new(filter)?, count)
+    }
+
+    /// What the engine holds, and what it did so far.
+    pub fn stats(&self) -> Stats {
+        let context = &self.inner.context;
+        let snapshot = context.recorder.snapshot(context.clock.now_ns());
+        Stats {
+            depth: self.inner.queue.depth(),
+            workers: self.inner.workers,
+            failure: self.inner.dispatcher.failure(),
+            snapshot,
+        }
+    }
+
+    /// What this kind of queue can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.inner.queue.capabilities()
+    }
+
+    /// Makes everything that was accepted and settled so far as durable as the kind of queue can.
+    ///
+    /// # Errors
+    ///
+    /// The storage failed.
+    pub fn sync(&self) -> Result<(), QueueError> {
+        self.inner.queue.sync()
+    }
+
+    /// Ends the engine: refuses publishes, lets handlers and subscribers drain what was accepted for at most
+    /// `deadline`, writes every settlement, and says what is left. Waits at most as long for a handler that runs;
+    /// one that runs on keeps its message, which comes again when a persistent queue is opened the next time.
+    ///
+    /// # Errors
+    ///
+    /// The engine is closed already, the caller is a handler, or what was settled could not be written.
+    pub fn close(&self, deadline: Duration) -> Result<CloseReport, QueueError> {
+        self.inner.close(deadline)
+    }
+}
+
+impl Inner {
+    fn count_published(&self, messages: u64, accepted: bool) {
+        let event = if accepted { Event::Published } else { Event::Refused };
+        self.context.recorder.count(0, event, messages);
+    }
+
+    fn close(&self, deadline: Duration) -> Result<CloseReport, QueueError> {
+        if self.dispatcher.is_inside() {
+            return Err(QueueError::InsideHandler { what: "close its own engine" });
+        }
+        // [relaxed] it only picks the one caller that closes
+        if self.closing.swap(true, Ordering::Relaxed) {
+            return Err(QueueError::Closed);
+        }
+        let now = Instant::now();
+        let until = now.checked_add(deadline).unwrap_or(now + LONGEST_DRAIN);
+        self.queue.refuse();
+        self.drain(until);
+        self.dispatcher.stop(until);
+        let depth = self.queue.depth();
+        let settled = self.queue.close();
+        settled.map(|()| CloseReport { depth })
+    }
+
+    /// Waits until everything that somebody here could settle is settled, or until the deadline.
+    fn drain(&self, until: Instant) {
+        let ahead = until.saturating_duration_since(Instant::now());
+        let until_ns =
+            self.context.clock.now_ns().saturating_add(crate::clock::saturating_ns(ahead));
+        loop {
+            let key = self.context.progress.listen();
+            if self.queue.outstanding(until_ns) == 0 || until <= Instant::now() {
+                return self.context.progress.cancel(key);
+            }
+            self.context.progress.wait_until(key, Some(until));
+        }
+    }
+}
+
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // [relaxed] nobody else has a handle any more
+        if !self.closing.swap(true, Ordering::Relaxed) {
+            self.queue.refuse();
+            self.dispatcher.stop(Instant::now());
+            // Whoever wants to know of a failure calls `close`.
+            let _ = self.queue.close();
+        }
+    }
+}
+
+/// A handler that answers with a result.
+struct Fallible<F>(F);
+
+impl<F> Handler for Fallible<F>
+where
+    F: Fn(&Delivery) -> Result<(), HandlerError> + Send + Sync,
+{
+    fn handle(&self, delivery: &Delivery) -> Settlement {
+        match (self.0)(delivery) {
+            Ok(()) => Settlement::Ack,
+            Err(error) => Settlement::Fail { reason: whole_reason(&*error) },
+        }
+    }
+}
+
+/// The error and what caused it.
+fn whole_reason(error: &(dyn Error + 'static)) -> String {
+    let mut reason = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        // Writing to a String cannot fail.
+        let _ = write!(reason, ": {inner}");
+        cause = inner.source();
+    }
+    reason
+}
+
+/// One handler of a subscription. Dropping it does nothing.
+pub struct Member {
+    engine: Engine,
+    source: Arc<dyn Source>,
+    number: u64,
+}
+
+impl Member {
+    /// The subscription's name.
+    pub fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    /// Ends this member; the subscription and its other members go on.
+    pub fn leave(self) {
+        if self.engine.inner.dispatcher.detach(&self.source, self.number) {
+            self.source.signal().leave();
+        }
+    }
+}
+
+/// What an engine holds, and what it did since it was opened.
+///
+/// The specification's five: queue size is [`Stats::queue_size`]; message rate, error rate and throughput are in
+/// [`Stats::rates`]; latency is `snapshot.sojourn`, with `snapshot.waiting` and `snapshot.service` apart.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Stats {
+    /// What stands where, subscription by subscription.
+    pub depth: QueueDepth,
+    /// How many workers it has.
+    pub workers: usize,
+    /// Counters and distributions.
+    pub snapshot: Snapshot,
+    /// The last failure that a worker met, such as a log that cannot be read.
+    pub failure: Option<QueueError>,
+}
+
+impl Stats {
+    /// How many deliveries and held messages are unsettled.
+    pub fn queue_size(&self) -> u64 {
+        self.depth.total()
+    }
+
+    /// Rates since the engine was opened.
+    pub fn rates(&self) -> Rates {
+        self.snapshot.rates()
+    }
+
+    /// Rates since earlier statistics of the same engine.
+    pub fn since(&self, earlier: &Self) -> Rates {
+        self.snapshot.since(&earlier.snapshot)
+    }
+}
+
+/// What was left when an engine closed. A persistent queue has it the next time it is opened; with a memory queue it
+/// is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// What stands where.
+    pub depth: QueueDepth,
+}
+
+impl CloseReport {
+    /// Was everything settled that had been accepted?
+    pub fn is_drained(&self) -> bool {
+        self.left_over() == 0
+    }
+
+    /// How many deliveries and held messages were not settled.
+    pub fn left_over(&self) -> u64 {
+        self.depth.total()
+    }
+
+    /// How many of them were in somebody's hands.
+    pub fn in_flight(&self) -> u64 {
+        self.depth.subscriptions.iter().map(|each| each.depth.in_flight).sum()
+    }
+}

@@ -1,0 +1,363 @@
+//! An event count: threads sleep until a condition that they look at themselves may have come true.
+//!
+//! The condition lives elsewhere (a ring that is not empty any more), and whoever makes it true pays one fence and
+//! one load when nobody sleeps. The waiter announces itself, looks *again*, and only then sleeps:
+//!
+//! ```text
+//!   waiter                                    notifier
+//!   key = listen()    waiters + 1, fence      make the condition true
+//!   look again -- true --> cancel(key)        notify_one()   fence, waiters = 0? done
+//!   wait(key)         sleep while epoch = key                waiters - 1, epoch + 1, wake one
+//!   look again
+//! ```
+//!
+//! One word packs `waiters << 32 | epoch`; its low half is what the kernel compares before it lets a thread sleep.
+//!
+//! # Orderings
+//!
+//! | label | where | why |
+//! |---|---|---|
+//! | \[E1\] | SeqCst fence after the registration, and before the notifier's look at `waiters` | store buffering: of "registered, then looked" and "published, then looked" one must see the other. Release and acquire do not give that, nor does an atomic read-modify-write on every processor |
+//! | \[E2\] | Release by the notifier's CAS; Acquire by who finds the epoch moved | what was published before the notification is visible when `wait` returns |
+//! | \[T1\] | the flags of the unit tests: Release by who sets one, Acquire by who looks | what a condition carries |
+//!
+//! \[relaxed\]: the registration and the notifier's first look are ordered by \[E1\]; a withdrawal carries nothing.
+//!
+//! # Why no wake-up is lost
+//!
+//! Every registration ends in exactly one of three ways, so that at all times
+//! *sleepers <= waiters + wakes on their way*:
+//!
+//! 1. **Withdrawn**: the epoch still equals its key, so its own count is still in the word; one CAS takes it out.
+//! 2. **Woken**: the notifier took one count out and woke one sleeper. Not always the one whose count that was: a wake
+//!    for an older sleeper may reach a newer one whose key still equals the epoch. The newer one's count then stands
+//!    for the older one. This is why a woken waiter must return and look, never sleep again on its key.
+//! 3. **Passed on**: the epoch has moved but no wake chose this one. Whether the count that the notifier took was this
+//!    one's cannot be known, so the notification is made again. Were it kept, the count of each such round would stay
+//!    behind, and after 2^32 of them it would run over: two receivers with a timeout do that in an hour.
+//!
+//! # Limits
+//!
+//! The epoch is exact up to 2^32 notifications within one wait. A key that is dropped costs one useless wake.
+//! Wakes are chosen by the kernel: no order among sleepers is promised.
+//!
+//! Source: the event count of Reed and Kanodia, 1979; in this form Vyukov's and folly's.
+
+use crate::sync::{AtomicU64, Futex, Ordering, SPINS, Sleep, fence, hint, mutant, order, thread};
+use std::time::Instant;
+
+const EPOCH_BITS: u32 = 32;
+/// One registration in the word.
+const WAITER: u64 = 1 << EPOCH_BITS;
+
+/// See the page above.
+#[derive(Debug)]
+pub struct EventCount {
+    /// waiters << 32 | epoch
+    state: AtomicU64,
+    futex: Futex,
+}
+
+/// A registration. It must go to [`EventCount::wait`], [`EventCount::wait_until`] or [`EventCount::cancel`] of the
+/// event count that gave it.
+#[must_use = "a registration that is neither waited for nor cancelled costs a useless wake"]
+#[derive(Debug)]
+pub struct Key {
+    epoch: u32,
+}
+
+impl EventCount {
+    /// An event count on which nobody waits.
+    pub fn new() -> Self {
+        Self { state: AtomicU64::new(0), futex: Futex::new() }
+    }
+
+    /// Registers the caller, who must look at the condition again before it waits.
+    pub fn listen(&self) -> Key {
+        let before = self.state.fetch_add(WAITER, Ordering::Relaxed); // [relaxed] ordered by E1
+        if !mutant("E1_listen") {
+            fence(Ordering::SeqCst); // [E1]
+        }
+        Key { epoch: epoch(before) }
+    }
+
+    /// Sleeps until a notification that came after [`EventCount::listen`]. May return without one: the caller looks
+    /// at its condition in any case.
+    pub fn wait(&self, key: Key) {
+        self.wait_until(key, None);
+    }
+
+    /// As [`EventCount::wait`], but not past the deadline; no deadline is for ever. False when the wait ended
+    /// without a notification. The caller looks at its condition once more whatever the answer.
+    pub fn wait_until(&self, key: Key, deadline: Option<Instant>) -> bool {
+        let key = if mutant("late_key") { self.key_now() } else { key };
+        if self.moved_since(&key) {
+            self.pass_on();
+            return true;
+        }
+        // One sleep, no loop: see "Woken" above.
+        loop {
+            match self.futex.sleep(&self.state, key.epoch, deadline) {
+                Sleep::Woken if mutant("sleep_again") && !self.moved_since(&key) => {}
+                Sleep::Woken => {
+                    self.moved_since(&key); // for what it acquires
+                    return true;
+                }
+                Sleep::Changed | Sleep::Ended => return self.withdraw(&key),
+            }
+        }
+    }
+
+    /// Takes the registration back: the condition came true before the wait, or the caller gives up.
+    pub fn cancel(&self, key: Key) {
+        self.withdraw(&key);
+    }
+
+    /// Wakes one waiter, if there is one. To be called after the condition was made true.
+    #[inline]
+    pub fn notify_one(&self) {
+        self.notify(1);
+    }
+
+    /// Wakes up to `count` waiters.
+    #[inline]
+    pub fn notify(&self, count: usize) {
+        if !mutant("E1_notify") {
+            fence(Ordering::SeqCst); // [E1]
+        }
+        let state = self.state.load(Ordering::Relaxed); // [relaxed] ordered by E1
+        if state >= WAITER {
+            self.wake(count);
+        }
+    }
+
+    /// Wakes every waiter.
+    pub fn notify_all(&self) {
+        self.notify(usize::MAX);
+    }
+
+    /// Registrations that have not ended: exact while nothing moves, for tests.
+    #[cfg(any(test, loom))]
+    pub fn waiters(&self) -> u32 {
+        waiters(self.state.load(Ordering::Relaxed)) // [relaxed] an observation
+    }
+
+    /// The notifier's slow half: takes the counts out, moves the epoch, wakes.
+    #[cold]
+    fn wake(&self, count: usize) {
+        let mut state = self.state.load(Ordering::Relaxed); // [relaxed] the CAS decides
+        loop {
+            let count = count.min(waiters(state) as usize);
+            if count == 0 {
+                return;
+            }
+            let left = waiters(state) - count as u32;
+            let next = pack(left, epoch(state).wrapping_add(1));
+            match self.state.compare_exchange(
+                state,
+                next,
+                order("E2_wake", Ordering::Release), // [E2]
+                Ordering::Relaxed,                   // [relaxed] tried again
+            ) {
+                Ok(_) => return self.futex.wake(&self.state, count),
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// Ends a registration that no wake has ended. True when a notification came since it was made.
+    fn withdraw(&self, key: &Key) -> bool {
+        let mut state = self.state.load(order("E2_withdraw", Ordering::Acquire)); // [E2]
+        while epoch(state) == key.epoch || (mutant("cancel_always") && state >= WAITER) {
+            match self.state.compare_exchange(
+                state,
+                state - WAITER,
+                Ordering::Relaxed, // [relaxed] nothing travels with a withdrawal
+                order("E2_withdraw", Ordering::Acquire), // [E2]
+            ) {
+                Ok(_) => return false,
+                Err(seen) => state = seen,
+            }
+        }
+        self.pass_on();
+        true
+    }
+
+    /// Makes a notification again that chose nobody, or not us.
+    fn pass_on(&self) {
+        if !mutant("keep_count") {
+            self.wake(1);
+        }
+    }
+
+    /// Has there been a notification since the registration?
+    fn moved_since(&self, key: &Key) -> bool {
+        epoch(self.state.load(order("E2_wait", Ordering::Acquire))) != key.epoch // [E2]
+    }
+
+    /// The fault of reading the key when the wait begins.
+    fn key_now(&self) -> Key {
+        Key { epoch: epoch(self.state.load(Ordering::Relaxed)) } // [relaxed] a mutant
+    }
+}
+
+impl Default for EventCount {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const fn epoch(state: u64) -> u32 {
+    state as u32
+}
+
+const fn waiters(state: u64) -> u32 {
+    (state >> EPOCH_BITS) as u32
+}
+
+const fn pack(waiters: u32, epoch: u32) -> u64 {
+    (waiters as u64) << EPOCH_BITS | epoch as u64
+}
+
+/// Rounds of doubling spins: 1 + 2 + ... + 16 pauses, about a microsecond.
+const SPIN_ROUNDS: u32 = 5;
+/// Then the processor is offered to others a few times: with two cores the peer may be waiting for ours.
+const YIELD_ROUNDS: u32 = 3;
+
+/// A short wait for what is about to happen, before a thread parks. It always ends in parking.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    round: u32,
+}
+
+impl Backoff {
+    /// Nothing waited yet.
+    pub const fn new() -> Self {
+        Self { round: 0 }
+    }
+
+    /// Waits a moment. False when waiting is over and the caller should park.
+    pub fn snooze(&mut self) -> bool {
+        if !SPINS || self.round >= SPIN_ROUNDS + YIELD_ROUNDS {
+            return false;
+        }
+        if self.round < SPIN_ROUNDS {
+            (0..1 << self.round).for_each(|_| hint::spin_loop());
+        } else {
+            thread::yield_now();
+        }
+        self.round += 1;
+        true
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::{AtomicBool, AtomicU32};
+    use std::time::Duration;
+
+    /// Looks, registers, looks again, sleeps: what every user of an event count does.
+    fn wait_for(event: &EventCount, condition: impl Fn() -> bool) {
+        while !condition() {
+            let key = event.listen();
+            if condition() {
+                return event.cancel(key);
+            }
+            event.wait(key);
+        }
+    }
+
+    #[test]
+    fn a_wait_that_times_out_leaves_no_registration_behind() {
+        let event = EventCount::new();
+        let key = event.listen();
+        assert_eq!(event.waiters(), 1);
+        assert!(!event.wait_until(key, Some(Instant::now())));
+        assert_eq!(event.waiters(), 0);
+    }
+
+    #[test]
+    fn a_wait_after_the_notification_returns_at_once() {
+        let event = EventCount::new();
+        let key = event.listen();
+        event.notify_one();
+        event.wait(key);
+        let key = event.listen();
+        event.notify_all();
+        assert!(event.wait_until(key, Some(Instant::now())));
+        assert_eq!(event.waiters(), 0);
+    }
+
+    /// Two registered, one notification, neither asleep: the counts of both must go.
+    #[test]
+    fn a_notification_that_found_nobody_asleep_is_passed_on() {
+        let event = EventCount::new();
+        let (first, second) = (event.listen(), event.listen());
+        event.notify_one();
+        assert_eq!(event.waiters(), 1);
+        event.wait(first);
+        event.cancel(second);
+        assert_eq!(event.waiters(), 0);
+    }
+
+    #[test]
+    fn the_epoch_may_wrap_while_somebody_is_registered() {
+        let event = EventCount { state: AtomicU64::new(pack(0, u32::MAX)), futex: Futex::new() };
+        let key = event.listen();
+        event.notify_one();
+        event.wait(key);
+        assert_eq!((event.waiters(), epoch(event.state.load(Ordering::Relaxed))), (0, 0)); // [relaxed] one thread
+    }
+
+    #[test]
+    fn backoff_ends() {
+        let mut backoff = Backoff::new();
+        let rounds = (0..1000).take_while(|_| backoff.snooze()).count();
+        assert_eq!(rounds as u32, SPIN_ROUNDS + YIELD_ROUNDS);
+    }
+
+    /// Each round is one notification for one sleeper: a lost one hangs the test.
+    #[test]
+    fn no_notification_is_lost_between_real_threads() {
+        const ROUNDS: u32 = 20_000;
+        let (ping, pong) = (EventCount::new(), EventCount::new());
+        let (pinged, ponged) = (AtomicU32::new(0), AtomicU32::new(0));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    wait_for(&ping, || pinged.load(Ordering::Acquire) == round); // [T1]
+                    ponged.store(round, Ordering::Release); // [T1]
+                    pong.notify_one();
+                }
+            });
+            for round in 1..=ROUNDS {
+                pinged.store(round, Ordering::Release); // [T1]
+                ping.notify_one();
+                wait_for(&pong, || ponged.load(Ordering::Acquire) == round); // [T1]
+            }
+        });
+        assert_eq!((ping.waiters(), pong.waiters()), (0, 0));
+    }
+
+    #[test]
+    fn notify_all_wakes_all_and_short_deadlines_do_not_disturb_it() {
+        let (event, closed) = (EventCount::new(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| wait_for(&event, || closed.load(Ordering::Acquire))); // [T1]
+                scope.spawn(|| {
+                    let open = || !closed.load(Ordering::Acquire); // [T1]
+                    while open() {
+                        let soon = Instant::now() + Duration::from_micros(50);
+                        event.wait_until(event.listen(), Some(soon));
+                    }
+                });
+            }
+            (0..100).for_each(|_| event.notify_one());
+            closed.store(true, Ordering::Release); // [T1]
+            event.notify_all();
+        });
+        assert_eq!(event.waiters(), 0);
+    }
+}

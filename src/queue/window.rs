@@ -1,0 +1,205 @@
+//! What one subscription of a persistent queue works on: the messages it has read from the log and not settled.
+//!
+//! The log is the queue; the window is where a subscription stands in it. Publishers never put anything in here: the
+//! consumer that finds nothing ready *pumps* the next records out of the log. So there is one order, and recovery
+//! needs no code of its own: a window is put at a position and pumped.
+//!
+//! ```text
+//!   log:   ... | settled | in flight | ready | not read yet ......... committed
+//!                        ^ floor             ^ cursor (the reader's position)
+//!   beside it: exceptions (retries, releases)   skip (settled, or in the exceptions, ahead of the cursor)
+//! ```
+//!
+//! Pure state behind the source's lock; what is *mine* comes in as a function. Settlements gather here and are
+//! written [`SETTLEMENTS_MAX`] at a time: after a crash at most that many acknowledged messages come again.
+//!
+//! # Limits
+//!
+//! `buffer` messages ready and in flight; [`DELAYED_MAX`] exceptions; at either the pump stops. [`PUMP_MAX`] records
+//! are read at a time.
+
+use super::exceptions::{AT_ONCE, Exceptions};
+use super::records::{self, Outcome, Settled};
+use crate::error::QueueError;
+use crate::log::{LogError, Reader, RecordRef};
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+/// How many settlements gather before they are written.
+pub(crate) const SETTLEMENTS_MAX: usize = 64;
+/// How many messages a subscription may keep for a later attempt.
+pub(crate) const DELAYED_MAX: usize = 1_000_000;
+/// How many of a subscription's messages the pump reads at a time.
+const PUMP_MAX: usize = 64;
+
+/// A message that waits among the exceptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// The attempt that comes next.
+    pub(crate) attempt: u32,
+    pub(crate) redelivered: bool,
+}
+
+/// Where a window starts after replay.
+#[derive(Debug, Default)]
+pub(crate) struct Begin {
+    /// Below it every message is settled.
+    pub(crate) floor: u64,
+    /// Settled, or in the exceptions, at or above the floor.
+    pub(crate) skip: HashSet<u64>,
+    /// Failed before, and waiting: due time, position, attempt that comes next.
+    pub(crate) delayed: Vec<(u64, u64, u32)>,
+}
+
+/// What the next message is.
+pub(crate) enum Next {
+    /// Read from the log in its turn.
+    Fresh(RecordRef),
+    /// An exception that is due: its position.
+    Due(u64, Waiting),
+}
+
+pub(crate) struct Window {
+    reader: Reader,
+    floor: u64,
+    skip: HashSet<u64>,
+    ready: VecDeque<RecordRef>,
+    in_flight: usize,
+    exceptions: Exceptions<Waiting>,
+    unwritten: Vec<Settled>,
+    buffer: usize,
+}
+
+impl Window {
+    /// A window of `buffer` messages that reads on with `reader`.
+    pub(crate) fn new(reader: Reader, buffer: usize, begin: Begin) -> Self {
+        let mut exceptions = Exceptions::new();
+        for (due_ns, position, attempt) in begin.delayed {
+            // A due time is never 0: that would put it before what is given back.
+            exceptions.insert(due_ns.max(1), position, Waiting { attempt, redelivered: true });
+        }
+        Self {
+            reader,
+            floor: begin.floor,
+            skip: begin.skip,
+            ready: VecDeque::new(),
+            in_flight: 0,
+            exceptions,
+            unwritten: Vec::with_capacity(SETTLEMENTS_MAX),
+            buffer,
+        }
+    }
+
+    /// Takes the next message, if one is ready; it counts as in flight from here on.
+    pub(crate) fn take(
+        &mut self,
+        now_ns: impl FnOnce() -> u64,
+        mine: impl FnMut(&RecordRef) -> bool,
+    ) -> Result<Option<Next>, LogError> {
+        let due = match self.exceptions.next_due_ns() {
+            None => None,
+            Some(AT_ONCE) => self.exceptions.take_due(AT_ONCE),
+            Some(_) => self.exceptions.take_due(now_ns()),
+        };
+        if let Some((position, waiting)) = due {
+            self.in_flight += 1;
+            return Ok(Some(Next::Due(position, waiting)));
+        }
+        if self.ready.is_empty() {
+            self.pump(mine)?;
+        }
+        let next = self.ready.pop_front();
+        self.in_flight += usize::from(next.is_some());
+        Ok(next.map(Next::Fresh))
+    }
+
+    /// Reads on in the log while there is room. Returns how many messages became ready.
+    pub(crate) fn pump(
+        &mut self,
+        mut mine: impl FnMut(&RecordRef) -> bool,
+    ) -> Result<usize, LogError> {
+        let mut found = 0;
+        while found < PUMP_MAX && self.has_room() {
+            let Some(record) = self.reader.next()? else { break };
+            let position = records::place(record.position());
+            let passed = position < self.floor || self.skip.remove(&position);
+            if !passed && records::is_message(record.tag()) && mine(&record) {
+                self.ready.push_back(record);
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    /// May the pump read on?
+    pub(crate) fn has_room(&self) -> bool {
+        self.ready.len() + self.in_flight < self.buffer && self.exceptions.len() < DELAYED_MAX
+    }
+
+    /// Notes a settlement; a full set comes back, to be written.
+    pub(crate) fn settle(&mut self, position: u64, outcome: Outcome) -> Option<Vec<Settled>> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Outcome::Retry { due_ns, attempt } = outcome {
+            let waiting = Waiting { attempt, redelivered: true };
+            self.exceptions.insert(due_ns.max(1), position, waiting);
+        }
+        self.unwritten.push(Settled { position, outcome });
+        (self.unwritten.len() >= SETTLEMENTS_MAX).then(|| self.unwritten())
+    }
+
+    /// A message that was settled by a record of its own.
+    pub(crate) fn settled_elsewhere(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// A message is given back: it comes again at once, in its old order.
+    pub(crate) fn release(&mut self, position: u64, waiting: Waiting) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.exceptions.insert(AT_ONCE, position, waiting);
+    }
+
+    /// Takes the settlements that are not written yet.
+    pub(crate) fn unwritten(&mut self) -> Vec<Settled> {
+        std::mem::replace(&mut self.unwritten, Vec::with_capacity(SETTLEMENTS_MAX))
+    }
+
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    /// How many retries are due after `at_ns`.
+    pub(crate) fn due_after(&self, at_ns: u64) -> u64 {
+        self.exceptions.due_after(at_ns) as u64
+    }
+
+    pub(crate) fn next_due_ns(&self) -> Option<u64> {
+        self.exceptions.next_due_ns()
+    }
+
+    /// Ready (as far as it was read), in flight, delayed.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        let at_once = self.exceptions.at_once().count();
+        let ready = self.ready.len() + at_once;
+        (ready as u64, self.in_flight as u64, (self.exceptions.len() - at_once) as u64)
+    }
+
+    /// Where the log goes on.
+    pub(crate) fn cursor(&self) -> crate::log::Position {
+        self.reader.position()
+    }
+
+    /// What waits, in order: given back, then read; further than that, whoever asks reads the log from the cursor.
+    pub(crate) fn waiting(&self) -> (Vec<u64>, impl Iterator<Item = &RecordRef>) {
+        (self.exceptions.at_once_places().collect(), self.ready.iter())
+    }
+
+    /// Is the record at `position`, ahead of the cursor, one that will be passed over?
+    pub(crate) fn skips(&self, position: u64) -> bool {
+        position < self.floor || self.skip.contains(&position)
+    }
+}
+
+/// The log's failure, as a queue's.
+pub(crate) fn storage(what: &'static str, source: LogError) -> QueueError {
+    QueueError::Storage { what, source: Arc::new(source) }
+}
