@@ -12,8 +12,7 @@
 //! | `--seconds S` | length of each run | 10 |
 //! | `--service-us U` | mean service in microseconds | 50 |
 //! | `--seed N` | of arrivals and services | 1 |
-//! | `--wait NAME` | `spin` or `park`, when idle; parking adds a wake-up to each busy period | `spin` |
-//! | `--system NAME` | `channel`: a crossbeam channel and a thread, the harness's own error | `channel` |
+//! | `--system NAME` | `engine`; or `channel-spin`, `channel-park`: a crossbeam channel and a thread that spins or parks when idle, which is the harness's own error | `engine` |
 //! | `--csv FILE` | also the stamps of each run, to FILE with the load in its name, and a JSON beside each | none |
 //! | `--test` | a smoke run of a second; so is any run without cargo's `--bench` | |
 //!
@@ -30,12 +29,15 @@
 mod support;
 
 use crossbeam_channel::TryRecvError;
+use millstream::metrics::Snapshot;
 use millstream::model::Mm1;
+use millstream::{Config, Delivery, Engine, Message, PublishError};
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use support::draw::{Plan, Schedule};
 use support::interval::{From, Interval, Verdict, against_mm1};
 use support::load::{GAP_NS_MIN, Load, Offered, Run};
@@ -50,22 +52,42 @@ const LOADS: [(f64, f64); 3] = [(0.3, 0.01), (0.5, 0.01), (0.8, 0.01)];
 const SATURATION: f64 = 1.5;
 /// Messages that the queue holds.
 const BUFFER: usize = 1 << 16;
+/// How long the engine may take to drain.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
 /// The longest run, in messages: the stamps of one take 40 bytes each.
 const MESSAGES_MAX: f64 = 2e7;
 
-const OPTIONS: [&str; 6] = ["--seconds", "--service-us", "--seed", "--system", "--wait", "--csv"];
+const OPTIONS: [&str; 5] = ["--seconds", "--service-us", "--seed", "--system", "--csv"];
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum System {
-    Channel,
+    Engine,
+    ChannelSpin,
+    ChannelPark,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Wait {
-    Spin,
-    Park,
+impl System {
+    const ALL: [Self; 3] = [Self::Engine, Self::ChannelSpin, Self::ChannelPark];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::ChannelSpin => "channel-spin",
+            Self::ChannelPark => "channel-park",
+        }
+    }
+
+    /// What its worker does when idle.
+    fn wait(self) -> &'static str {
+        match self {
+            Self::Engine => "adaptive",
+            Self::ChannelSpin => "spin",
+            Self::ChannelPark => "park",
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -74,7 +96,6 @@ struct Options {
     service_us: f64,
     seed: u64,
     system: System,
-    wait: Wait,
     csv: Option<PathBuf>,
 }
 
@@ -91,6 +112,12 @@ enum Usage {
     TooLong { seconds: f64, per_s: f64 },
 }
 
+/// One run, and what the engine recorded of it.
+struct Measured {
+    run: Run,
+    recorded: Option<Snapshot>,
+}
+
 /// A fact that no machine excuses.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
@@ -100,6 +127,8 @@ enum Broken {
     Little { area: i128, sojourns: i128 },
     #[error("message {id} ended before a perfect queue could have ended it")]
     EarlierThanPerfect { id: usize },
+    #[error("{messages} messages were left when the engine closed")]
+    LeftOver { messages: u64 },
     #[error("a run of {messages} messages has no rates")]
     TooShort { messages: usize },
 }
@@ -113,9 +142,8 @@ fn main() -> Outcome<()> {
         options.seconds = options.seconds.min(0.1);
     }
     println!(
-        "system {:?}, wait {:?}, service {} us, {} s a run, seed {}{}\n",
-        options.system,
-        options.wait,
+        "system {}, service {} us, {} s a run, seed {}{}\n",
+        options.system.name(),
         options.service_us,
         options.seconds,
         options.seed,
@@ -123,11 +151,9 @@ fn main() -> Outcome<()> {
     );
     let mut lines = Vec::new();
     for (load, band) in LOADS {
-        let run = measure(&options, load)?;
-        lines.push(report(&run, load, band)?);
+        lines.push(report(&measure(&options, load)?, load, band)?);
     }
-    let run = measure(&options, SATURATION)?;
-    report_saturation(&run)?;
+    report_saturation(&measure(&options, SATURATION)?.run)?;
     println!(
         "| rho | engine: W / own path | without absences | machine, chance: own path / law | W / law, 95 % | stalls |"
     );
@@ -137,14 +163,8 @@ fn main() -> Outcome<()> {
 }
 
 fn parse(arguments: &[String]) -> Result<Options, Usage> {
-    let mut options = Options {
-        seconds: 10.0,
-        service_us: 50.0,
-        seed: 1,
-        system: System::Channel,
-        wait: Wait::Spin,
-        csv: None,
-    };
+    let mut options =
+        Options { seconds: 10.0, service_us: 50.0, seed: 1, system: System::Engine, csv: None };
     let mut words = arguments.iter();
     while let Some(option) = words.next() {
         if matches!(option.as_str(), "--bench" | "--test") {
@@ -161,27 +181,17 @@ fn parse(arguments: &[String]) -> Result<Options, Usage> {
             "--service-us" => options.service_us = positive()?,
             "--seed" => options.seed = value.parse().map_err(|_| wrong())?,
             "--csv" => options.csv = Some(value.into()),
-            "--wait" => options.wait = wait(value).ok_or_else(wrong)?,
-            _ => options.system = system(value).ok_or_else(wrong)?,
+            _ => {
+                let named = System::ALL.into_iter().find(|system| system.name() == value);
+                options.system = named.ok_or_else(wrong)?;
+            }
         }
     }
     Ok(options)
 }
 
-fn system(name: &str) -> Option<System> {
-    (name == "channel").then_some(System::Channel)
-}
-
-fn wait(name: &str) -> Option<Wait> {
-    match name {
-        "spin" => Some(Wait::Spin),
-        "park" => Some(Wait::Park),
-        _ => None,
-    }
-}
-
 /// One run at one load.
-fn measure(options: &Options, load: f64) -> Outcome<Run> {
+fn measure(options: &Options, load: f64) -> Outcome<Measured> {
     let service_per_s = 1e6 / options.service_us;
     let arrival_per_s = load * service_per_s;
     let messages = options.seconds * arrival_per_s;
@@ -191,23 +201,54 @@ fn measure(options: &Options, load: f64) -> Outcome<Run> {
     let messages = (messages as usize).max(100);
     let plan = Plan { arrival_per_s, service_per_s, messages, seed: options.seed };
     let shared = Arc::new(Load::new(Schedule::draw(plan)));
-    let offered = match options.system {
-        System::Channel => through_channel(&shared, options.wait),
+    let (offered, recorded) = match options.system {
+        System::Engine => through_engine(&shared)?,
+        system => (through_channel(&shared, system == System::ChannelSpin), None),
     };
     let run = shared.finish(offered);
     if let Some(stem) = &options.csv {
-        write_events(&run, &with_load(stem, load), plan, options.wait)?;
+        write_events(&run, &with_load(stem, load), plan, options.system.wait())?;
     }
     check(&run)?;
-    Ok(run)
+    Ok(Measured { run, recorded })
+}
+
+/// Through the engine: memory kind, one worker. With the offer comes what the engine's own recorder saw.
+fn through_engine(load: &Arc<Load>) -> Outcome<(Offered, Option<Snapshot>)> {
+    const TOPIC: &str = "lab.load";
+    let engine = Engine::open(Config::memory().workers(1).buffer(BUFFER))?;
+    let server = Arc::clone(load);
+    engine.subscribe(TOPIC, move |delivery: &Delivery| {
+        let id = <[u8; 8]>::try_from(&delivery.payload()[..])?;
+        server.serve(u64::from_le_bytes(id) as usize);
+        Ok(())
+    })?;
+    let mut failed = None;
+    let offered = load.offer(
+        |id| Message::new((id as u64).to_le_bytes().to_vec()),
+        |message| match engine.publish(TOPIC, message) {
+            Ok(_) => true,
+            Err(PublishError::Full(_)) => false,
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        },
+    );
+    let report = engine.close(DRAIN_MAX)?;
+    match failed {
+        Some(error) => Err(error.into()),
+        None if report.is_drained() => Ok((offered, Some(engine.stats().snapshot))),
+        None => Err(Broken::LeftOver { messages: report.left_over() }.into()),
+    }
 }
 
 /// The harness's own error: what the same source and server make of a plain channel.
-fn through_channel(load: &Load, wait: Wait) -> Offered {
+fn through_channel(load: &Load, spins: bool) -> Offered {
     let (sender, receiver) = crossbeam_channel::bounded::<usize>(BUFFER);
-    let next = move || match wait {
-        Wait::Park => receiver.recv().ok(),
-        Wait::Spin => loop {
+    let next = move || match spins {
+        false => receiver.recv().ok(),
+        true => loop {
             match receiver.try_recv() {
                 Ok(id) => return Some(id),
                 Err(TryRecvError::Disconnected) => return None,
@@ -272,13 +313,23 @@ impl Means {
     }
 }
 
-/// Prints one run; answers its line of the summary.
-fn report(run: &Run, load: f64, band: f64) -> Outcome<String> {
+/// Prints one run of a stable queue; answers its line of the summary.
+fn report(measured: &Measured, load: f64, band: f64) -> Outcome<String> {
+    let run = &measured.run;
     let rates = rates(run)?;
     let means = Means::of(run);
     println!("rho {load}: {} messages", run.rows.len());
     print_rates(&rates);
     print_engine(run, &means);
+    if let Some(recorded) = &measured.recorded {
+        let [waiting, service, sojourn] = [recorded.waiting, recorded.service, recorded.sojourn];
+        println!(
+            "  recorded  waiting {:.3} us, service {:.3} us, sojourn {:.3} us, by the engine's own recorder",
+            waiting.mean_ns / 1e3,
+            service.mean_ns / 1e3,
+            sojourn.mean_ns / 1e3
+        );
+    }
     print_machine(run, &rates);
     match Mm1::new(rates.arrival_per_s, rates.service_per_s) {
         Err(error) => println!("  law       none at the realized rates: {error}"),
@@ -295,11 +346,15 @@ fn report(run: &Run, load: f64, band: f64) -> Outcome<String> {
         run.lost,
         run.doubled
     );
-    let ahead = means.own_path * (rates.service_per_s - rates.arrival_per_s);
+    let spare_per_s = rates.service_per_s - rates.arrival_per_s;
+    let ahead = match spare_per_s > 0.0 {
+        true => format!("{:.4}", means.own_path * spare_per_s),
+        false => "no law at rho >= 1".into(),
+    };
     let interval = against_mm1(&run.rows, From::Arrival)
         .map_or("none".into(), |found| format!("{:.4} +- {:.4}", found.ratio, found.half_width));
     Ok(format!(
-        "| {load} | {:.4} | {:.4} | {ahead:.4} | {interval} | {:.2} %{} |",
+        "| {load} | {:.4} | {:.4} | {ahead} | {interval} | {:.2} %{} |",
         means.arrival / means.own_path,
         means.arrival / means.absences,
         lost * 100.0,
@@ -455,7 +510,7 @@ fn with_load(stem: &Path, load: f64) -> PathBuf {
 }
 
 /// The raw stamps, a row a message in order of arrival, and what was asked for.
-fn write_events(run: &Run, path: &Path, plan: Plan, wait: Wait) -> Outcome<()> {
+fn write_events(run: &Run, path: &Path, plan: Plan, wait: &str) -> Outcome<()> {
     let mut out = BufWriter::new(File::create(path)?);
     writeln!(out, "id,intended_ns,arrival_ns,start_ns,end_ns,accepted,drawn_ns")?;
     let mut refused = run.refused.iter().peekable();
@@ -482,7 +537,7 @@ fn write_events(run: &Run, path: &Path, plan: Plan, wait: Wait) -> Outcome<()> {
         "service": "exp",
         "seed": plan.seed,
         "warmup": 0,
-        "wait": if wait == Wait::Spin { "spin" } else { "park" },
+        "wait": wait,
     });
     std::fs::write(path.with_extension("json"), format!("{about:#}\n"))?;
     Ok(())

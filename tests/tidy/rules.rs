@@ -172,16 +172,29 @@ fn orderings(file: &Scan) -> Vec<Fault> {
     }
     let page: Vec<&str> = file.text.lines().take_while(|line| line.starts_with("//!")).collect();
     let table = table_labels(&page);
-    let relaxed_explained = page.iter().any(|line| line.contains("[relaxed]"));
+    let relaxed_explained = page.iter().any(|line| labels(line).contains(&"relaxed"));
     let mut ends: BTreeMap<&str, Ends> = BTreeMap::new();
     let mut faults = Vec::new();
     let mut wrong = |line, message| faults.push(fault(file, Rule::Ordering, line, message));
-    for (line, code, comment) in file.lines().filter(|(_, code, _)| !code.trim().is_empty()) {
+    let (mut above, mut in_tests) = ("", BTreeMap::<&str, Ends>::new());
+    for (at, (code, comment)) in file.code_all.lines().zip(file.comments.lines()).enumerate() {
+        let here = orderings_in(code);
+        for label in labels(comment).into_iter().filter(|_| !code.trim().is_empty()) {
+            note_end(in_tests.entry(label).or_default(), at + 1, &here);
+        }
+    }
+    for (line, code, beside) in file.lines() {
+        if code.trim().is_empty() {
+            above = beside;
+            continue;
+        }
+        // Where the formatter leaves no room beside the code, the label stands on the line above.
+        let comment = if beside.is_empty() { above } else { beside };
+        above = "";
         if code.contains("Ordering::{") || code.contains("Ordering::*") {
             wrong(line, "an ordering imported by name cannot be seen at its use".into());
         }
-        let here: Vec<&str> =
-            ORDERINGS.into_iter().filter(|name| names_ordering(code, name)).collect();
+        let here = orderings_in(code);
         let labels = labels(comment);
         if labels.is_empty() && !here.is_empty() {
             wrong(line, format!("`Ordering::{}` has no label", here[0]));
@@ -201,15 +214,16 @@ fn orderings(file: &Scan) -> Vec<Fault> {
         }
     }
     for (label, line) in table {
-        if let Some(message) = missing_end(label, ends.get(label)) {
+        if let Some(message) = missing_end(label, ends.get(label).or_else(|| in_tests.get(label))) {
             wrong(line, message);
         }
     }
     faults
 }
 
-fn names_ordering(code: &str, name: &str) -> bool {
-    words(code, name).any(|at| code[..at].ends_with("Ordering::"))
+fn orderings_in(code: &str) -> Vec<&'static str> {
+    let names = |name: &&str| words(code, name).any(|at| code[..at].ends_with("Ordering::"));
+    ORDERINGS.into_iter().filter(names).collect()
 }
 
 fn note_end(ends: &mut Ends, line: usize, orderings: &[&str]) {
@@ -244,10 +258,11 @@ fn table_labels<'a>(page: &[&'a str]) -> Vec<(&'a str, usize)> {
     rows.flat_map(|(line, cell)| labels(cell).into_iter().map(move |label| (label, line))).collect()
 }
 
-/// The labels in `text`: `[R1]`, `[R1, R2]`, `[relaxed]`.
+/// The labels in `text`: `[R1]`, `[R1, R2]`, `[relaxed]`; in a page also `\[R1\]`, which rustdoc takes for no link.
 fn labels(text: &str) -> Vec<&str> {
     let inside = text.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
-    inside.flat_map(|(inside, _)| inside.split([',', ' '])).filter(|word| is_label(word)).collect()
+    let words = inside.flat_map(|(inside, _)| inside.trim_end_matches('\\').split([',', ' ']));
+    words.filter(|word| is_label(word)).collect()
 }
 
 fn is_label(word: &str) -> bool {
@@ -310,7 +325,7 @@ fn sync_only(file: &Scan) -> Vec<Fault> {
         let below = |name: &str| rest.strip_prefix(name).is_some_and(starts_part);
         (standard && TAKEN.iter().any(|name| below(name))) || matches!(root, "parking_lot" | "loom")
     };
-    let named = paths(&file.code_all).into_iter().filter(|named| named.path.contains("::"));
+    let named = paths(&file.code).into_iter().filter(|named| named.path.contains("::"));
     let wrong = |named: crate::scan::Named| {
         let message = format!("`{}` is named outside {SYNC_FILE}", named.path);
         fault(file, Rule::Sync, file.line_of(named.at), message)
