@@ -2,20 +2,14 @@
 
 #[cfg(not(loom))]
 pub mod clock;
-#[cfg(not(loom))]
-mod engine;
-#[cfg(not(loom))]
-mod error;
 pub(crate) mod event;
-#[cfg(not(loom))]
-mod message;
-#[cfg(not(loom))]
-pub mod metrics;
-#[cfg(not(loom))]
-pub mod model;
-#[cfg(not(loom))]
-mod queue;
-pub mod ring;
+#[cfg(all(target_os = "linux", not(loom)))]
+pub mod log;
+/// Under the model checker: the log's tail alone.
+#[cfg(loom)]
+pub(crate) mod log {
+    pub mod tail;
+}
 pub(crate) mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub(crate) mod sys;
@@ -24,9 +18,6 @@ pub(crate) mod sys;
 #[cfg(loom)]
 pub mod modelled {
     pub use crate::event::{EventCount, Key};
-    pub use crate::ring::cells::{Layout, ThreadId};
-    pub use crate::ring::channel::over;
-    pub use crate::ring::swap::{Ring, Shape};
-    pub use crate::ring::*;
+    pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::sync::{WakeOrder, mutant, set_wake_order};
 }
