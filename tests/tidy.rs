@@ -1,10 +1,12 @@
 //! What clippy cannot see, kept by reading the tree: floors, ordering labels with both ends, the places of `unsafe`,
 //! the one file that names atomics, lengths, and paths of somebody's machine.
 //!
-//! A rule is a pure function from a file to its faults (`tidy/rules.rs`), over code told from comments and strings
+//! A rule is a pure function from a file to its faults (`tidy/rules.rs`, `tidy/orderings.rs`), over code told from comments and strings
 //! (`tidy/scan.rs`). Each has tests here with the fault planted and with its innocent look-alike; the last test reads
 //! the real tree.
 
+#[path = "tidy/orderings.rs"]
+mod orderings;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/scan.rs"]
@@ -198,6 +200,8 @@ fn labels_on_one_line_explained_hints_and_comparisons_are_fine() {
     none("src/event.rs", &format!("{TABLE}{uses}{other}"));
     none("src/event.rs", "a.load(Ordering::Relaxed); // [relaxed] only a hint");
     none("src/event.rs", "// [relaxed] only a hint\nif a.load(Ordering::Relaxed) {\n}");
+    none("src/event.rs", "if a.swap(true, Ordering::Relaxed) {\n    // [relaxed] a hint\n}");
+    none("src/event.rs", "// As [X4] has it elsewhere.\nread();\n/// By [X4].\nfn f() {}");
     let escaped = TABLE.replace('[', "\\[").replace(']', "\\]");
     none("src/event.rs", &format!("{escaped}{uses}{other}"));
     none("src/event.rs", "#[cfg(test)]\nmod tests {\n    fn f() { a.load(Ordering::Relaxed) }\n}");
