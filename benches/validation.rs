@@ -20,9 +20,10 @@
 //!
 //! Threads are not pinned. The line "with set-up" is the law with the wake-up that each busy period paid (Welch): the
 //! difference between a parked worker and M/M/1. A run is called disturbed if the gaps that both spinning threads saw
-//! explain more than a quarter of the band. A spinning worker that is away when its next message is there cannot be told
-//! from a slow engine by its stamps, so the ratio to the own path is given twice: with such absences, and with those over
-//! 10 us counted as the machine's. One run of T seconds has a half width of 1.96 sqrt(2 s / T) / (1 - rho).
+//! explain more than a quarter of the band. A worker that is asleep or was taken off its core when its next message is
+//! there cannot be told from a slow engine by its stamps, so the ratio to the own path is given twice: with all hand-offs,
+//! and with those over 10 us counted as service.
+//! One run of T seconds has a half width of 1.96 sqrt(2 s / T) / (1 - rho).
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A bench's output is its report.
 
@@ -404,7 +405,7 @@ fn print_rates(rates: &Rates) {
 /// What the engine added: no statistics, and no machine but where the idle or freed worker was away.
 fn print_engine(run: &Run, means: &Means) {
     println!(
-        "  engine    W {:.3} us / own path {:.3} us = {:.4}; {:.4} if hand-offs over {} us are the machine's",
+        "  engine    W {:.3} us / own path {:.3} us = {:.4}; {:.4} without hand-offs over {} us (waking, absences)",
         means.arrival * 1e6,
         means.own_path * 1e6,
         means.arrival / means.own_path,
