@@ -251,6 +251,7 @@ fn a_function_or_a_file_that_is_too_long_is_found_and_tests_do_not_count() {
     none("src/sys.rs", &format!("type F = fn(u8);\n{}", "const A: u8 = 1;\n".repeat(100)));
     none("src/sys.rs", &"const A: u8 = 1;\n".repeat(FILE_LINES_MAX - 1));
     assert_eq!(found("src/sys.rs", &"const A: u8 = 1;\n".repeat(FILE_LINES_MAX)), ["FileLength 0"]);
+    none("tests/contract.rs", &"const A: u8 = 1;\n".repeat(FILE_LINES_MAX));
     none("src/sys.rs", &format!("#[cfg(test)]\nmod tests {{\n{}}}", fill(FILE_LINES_MAX)));
 }
 
