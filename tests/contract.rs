@@ -284,7 +284,8 @@ fn what_all_have_left_is_dropped_or_refused(bed: &Bed) {
             }
             Err(other) => panic!("{other}"),
         }
-        let late = engine.subscriber(Subscription::new(topic).name("late")).unwrap();
+        let late = Subscription::new(topic).name(format!("late in {topic}"));
+        let late = engine.subscriber(late).unwrap();
         assert!(late.try_recv().unwrap().is_none(), "it was not held");
         engine.close(SOON).unwrap();
     }
@@ -549,9 +550,9 @@ fn a_failed_handler_is_retried_and_then_the_message_is_a_dead_letter(bed: &Bed) 
     assert_eq!(letter.header(HEADER_ORIGIN_SUBSCRIPTION), Some("fails"));
     assert_eq!(letter.header(HEADER_ORIGIN_ID), Some(receipt.id.to_string().as_str()));
     letter.ack().unwrap();
+    assert!(engine.close(SOON).unwrap().is_drained());
     let counters = engine.stats().snapshot.counters;
     assert_eq!((counters.failed, counters.retried, counters.dead_lettered), (3, 2, 1));
-    assert!(engine.close(SOON).unwrap().is_drained());
 }
 
 fn a_panicking_handler_has_failed_and_the_pool_stays_whole(bed: &Bed) {
