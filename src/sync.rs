@@ -237,7 +237,7 @@ pub(crate) use model::{per_thread, process_wide};
 mod real {
     #[cfg(target_os = "linux")]
     pub use crate::sys::Futex;
-    pub use parking_lot::{Mutex, MutexGuard, RwLock};
+    pub use parking_lot::{Mutex, MutexGuard};
     pub use std::sync::atomic::{
         AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
         fence,
