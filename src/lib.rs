@@ -85,6 +85,11 @@ mod front {
 #[cfg(not(loom))]
 pub use front::*;
 
+/// The README's example is compiled and run with the other examples of the documentation.
+#[cfg(all(doctest, not(loom)))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 /// What the model checker sees.
 #[cfg(loom)]
 pub mod modelled {

@@ -286,6 +286,8 @@ impl Dispatcher {
             let until = if late { None } else { Some(deadline) };
             self.shared.left.wait_until(key, until);
         }
+        // What handlers own goes with them: perhaps a handle of this very engine.
+        self.shared.table.store(Arc::new(Vec::new()));
         let all_left = self.shared.alive.load(Ordering::Acquire) == 0; // [D3]
         for handle in self.threads.lock().drain(..) {
             // A thread that is still in a handler is left to itself: it ends when the handler does.

@@ -234,6 +234,10 @@ impl Shared {
             if source.credits().take(1).is_err() {
                 wanted().take(taken).for_each(|source| source.credits().give(1));
                 self.credits.give(deliveries);
+                if self.credits.is_closed() {
+                    // Whoever closes waits for all that was on its way, and this is not any more.
+                    self.context.progress.notify_all();
+                }
                 return Err(Refusal::Full);
             }
         }
