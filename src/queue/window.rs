@@ -132,6 +132,11 @@ impl Window {
         Ok(found)
     }
 
+    /// Is a message ready without reading on?
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || self.exceptions.next_due_ns() == Some(AT_ONCE)
+    }
+
     /// May the pump read on?
     pub(crate) fn has_room(&self) -> bool {
         self.ready.len() + self.in_flight < self.buffer && self.exceptions.len() < DELAYED_MAX

@@ -293,6 +293,10 @@ impl Source for MemorySource {
         Ok(())
     }
 
+    fn has_more(&self) -> bool {
+        !self.ring.is_empty() || self.earliest() == AT_ONCE
+    }
+
     fn next_due_ns(&self) -> Option<u64> {
         let at_ns = self.earliest();
         (at_ns != NEVER).then_some(at_ns)

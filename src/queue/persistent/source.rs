@@ -310,6 +310,11 @@ impl Source for PersistentSource {
         }
     }
 
+    fn has_more(&self) -> bool {
+        let window = self.window.lock();
+        window.has_ready() || window.cursor() < self.log.committed()
+    }
+
     fn next_due_ns(&self) -> Option<u64> {
         self.window.lock().next_due_ns()
     }
