@@ -58,6 +58,8 @@ mod format;
 #[cfg(test)]
 mod golden;
 mod group;
+#[cfg(test)]
+mod live;
 mod open;
 mod options;
 mod prepare;
