@@ -10,6 +10,7 @@ pub mod log;
 pub(crate) mod log {
     pub mod tail;
 }
+pub mod ring;
 pub(crate) mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub(crate) mod sys;
@@ -19,5 +20,9 @@ pub(crate) mod sys;
 pub mod modelled {
     pub use crate::event::{EventCount, Key};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
+    pub use crate::ring::cells::{Layout, ThreadId};
+    pub use crate::ring::channel::over;
+    pub use crate::ring::swap::{Ring, Shape};
+    pub use crate::ring::*;
     pub use crate::sync::{WakeOrder, mutant, set_wake_order};
 }

@@ -242,7 +242,7 @@ mod real {
         AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
         fence,
     };
-    pub use std::sync::{Arc, OnceLock};
+    pub use std::sync::{Arc, LazyLock, OnceLock};
     pub use std::{hint, thread};
 
     use std::time::Instant;
@@ -353,10 +353,11 @@ mod real {
     #[cfg(not(target_os = "linux"))]
     pub use portable::Futex;
 
-    /// A static of the process.
+    /// A static of the process, made at first use.
     macro_rules! process_wide {
         ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
-            $(#[$meta])* static $name: $type = $value;
+            $(#[$meta])* static $name: crate::sync::LazyLock<$type> =
+                crate::sync::LazyLock::new(|| $value);
         };
     }
 
@@ -404,6 +405,11 @@ pub fn order(label: &str, strong: Ordering) -> Ordering {
 #[inline(always)]
 pub const fn order(_label: &str, strong: Ordering) -> Ordering {
     strong
+}
+
+/// Has the time come? In a model a deadline has always passed.
+pub fn passed(deadline: Option<std::time::Instant>) -> bool {
+    deadline.is_some_and(|at| cfg!(loom) || at <= std::time::Instant::now())
 }
 
 /// Are spinning and yielding worth a try before parking? In a model they only add branches.

@@ -16,7 +16,7 @@
 #![allow(unsafe_code)]
 
 use crate::sync::{AtomicU64, Sleep};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Which 32-bit half of a word in memory is its low one.
 const LOW_HALF: usize = if cfg!(target_endian = "little") { 0 } else { 1 };
@@ -35,7 +35,11 @@ impl Futex {
 
     /// Sleeps while the low half of `word` is `key`, until a wake or the deadline.
     pub fn sleep(&self, word: &AtomicU64, key: u32, deadline: Option<Instant>) -> Sleep {
-        let span = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        let span = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        if span == Some(Duration::ZERO) {
+            return Sleep::Ended; // not worth a system call
+        }
+        let span = span.map(timespec);
         let span = span.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
         // SAFETY: the borrow of `word` keeps the word mapped for the whole call; `span` is null or points to the
@@ -67,7 +71,7 @@ fn low_half(word: &AtomicU64) -> *const u32 {
 }
 
 /// A span as the kernel takes it; longer than it can count is as long as it can.
-fn timespec(span: std::time::Duration) -> libc::timespec {
+fn timespec(span: Duration) -> libc::timespec {
     let tv_sec = libc::time_t::try_from(span.as_secs()).unwrap_or(libc::time_t::MAX);
     libc::timespec { tv_sec, tv_nsec: libc::c_long::from(span.subsec_nanos() as i32) }
 }
@@ -76,13 +80,14 @@ fn timespec(span: std::time::Duration) -> libc::timespec {
 mod tests {
     use super::*;
     use crate::sync::{Ordering, thread};
-    use std::time::Duration;
 
     #[test]
     fn a_sleep_needs_the_key_in_the_low_half() {
         let (futex, word) = (Futex::new(), AtomicU64::new(7 << 32 | 3));
         assert_eq!(futex.sleep(&word, 7, None), Sleep::Changed);
         assert_eq!(futex.sleep(&word, 3, Some(Instant::now())), Sleep::Ended);
+        let soon = Instant::now() + Duration::from_micros(100);
+        assert_eq!(futex.sleep(&word, 3, Some(soon)), Sleep::Ended);
     }
 
     #[test]

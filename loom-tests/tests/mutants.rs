@@ -1,0 +1,104 @@
+//! Every planted fault must make some model fail.
+//!
+//! The models are part of this test binary too, so one build serves all mutants: the test starts itself once for each
+//! fault, with `MUTANT` set and the models of one file chosen, and expects a failure. A model that a mutant makes
+//! endless counts as failed after [`LIMIT`].
+#![cfg(loom)]
+#![allow(clippy::print_stderr)]
+
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+#[path = "event.rs"]
+mod event;
+#[path = "ring.rs"]
+mod ring;
+#[path = "shutdown.rs"]
+mod shutdown;
+
+/// The fault, and the models that must see it.
+const MUTANTS: &[(&str, &str)] = &[
+    // ring/swap.rs
+    ("R1_push", "ring::"),
+    ("R1_load", "ring::"),
+    ("R2_pop", "ring::"),
+    ("R2_load", "ring::"),
+    ("R3_store", "ring::"),
+    ("R3_load", "ring::"),
+    ("R4_load", "ring::"),
+    ("no_wrap", "ring::"),
+    ("len_once", "ring::"),
+    ("cell_forgotten", "ring::"),
+    ("no_drop", "ring::"),
+    // ring/cells.rs, and the OnceLock of sync.rs
+    ("S1_store", "ring::"),
+    ("S1_load", "ring::"),
+    ("late_id", "ring::"),
+    // event.rs
+    ("E1_listen", "event::"),
+    ("E1_notify", "event::"),
+    ("E2_wake", "event::"),
+    ("E2_wait", "event::"),
+    ("E2_withdraw", "event::"),
+    ("late_key", "event::"),
+    ("cancel_always", "event::"),
+    ("sleep_again", "event::"),
+    ("keep_count", "event::"),
+    // ring/channel.rs
+    ("C1_load", "shutdown::"),
+    ("C1_drop", "shutdown::"),
+    ("no_last_look", "shutdown::"),
+    ("no_second_count", "shutdown::"),
+    ("E1_notify", "shutdown::nothing_stays_behind"),
+];
+
+/// For one mutant; a model that runs longer has no end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn every_mutant_is_caught() {
+    if std::env::var_os("MUTANT").is_some() {
+        return;
+    }
+    let begun = Instant::now();
+    let mut survivors = Vec::new();
+    for (mutant, models) in MUTANTS {
+        let (caught, seconds) = is_caught(mutant, models);
+        let verdict = if caught { "caught" } else { "SURVIVED" };
+        eprintln!("{mutant:16} {verdict} by {models} in {seconds:.1} s");
+        if !caught {
+            survivors.push(mutant);
+        }
+    }
+    let (all, seconds) = (MUTANTS.len(), begun.elapsed().as_secs_f64());
+    eprintln!("{} of {all} mutants caught in {seconds:.1} s", all - survivors.len());
+    assert!(survivors.is_empty(), "survivors: {survivors:?}");
+}
+
+fn is_caught(mutant: &str, models: &str) -> (bool, f64) {
+    let begun = Instant::now();
+    let child = Command::new(std::env::current_exe().expect("the test's own path"))
+        .args([models, "--test-threads=2"])
+        .env("MUTANT", mutant)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the test can start itself");
+    let status = ended(child, begun + LIMIT);
+    (!status.is_some_and(|status| status.success()), begun.elapsed().as_secs_f64())
+}
+
+/// How the child ended; none if it had to be stopped.
+fn ended(mut child: Child, deadline: Instant) -> Option<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return Some(status);
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("a child of ours");
+            child.wait().expect("a child of ours");
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10)); // waits for a process, not for an order of events
+    }
+}

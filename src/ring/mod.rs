@@ -1,0 +1,47 @@
+//! The ring: a bounded queue between threads, and the channel on it.
+//!
+//! [`bounded`] gives a [`Sender`] and a [`Receiver`]. Both clone, both are `Send + Sync` for `T: Send`, and names and
+//! meanings are those of crossbeam-channel, so that changing an import is enough.
+//!
+//! ```
+//! let (sender, receiver) = millstream::ring::bounded(16);
+//! std::thread::spawn(move || (0..3).for_each(|n| sender.send(n).unwrap()));
+//! assert_eq!(receiver.iter().collect::<Vec<_>>(), [0, 1, 2]);
+//! ```
+//!
+//! # Promises
+//!
+//! | operation | promise |
+//! |---|---|
+//! | `try_send`, `try_recv` | lock-free: a thread stopped at any instruction holds up no other. `Full` and `Empty` are exact: true at one moment of the call |
+//! | `send`, `recv` | sleep only while the ring is full, or empty; about no processor time while asleep |
+//! | order | first in, first out; each value is received once |
+//! | disconnection | what was accepted is received after the last sender is gone; what lies in the ring when the last receiver goes is dropped then and there |
+//! | values | dropped exactly once; handed back in every error |
+//!
+//! The exceptions to lock-freedom: a thread's first operation on a ring may take a lock to get its seat, and waking
+//! a sleeper is a system call.
+//!
+//! # Differences from crossbeam-channel
+//!
+//! Capacity 0 (a rendezvous) panics; there is no `unbounded` and no `select!`. At most [`CAPACITY_MAX`] values, and at
+//! most [`THREADS_MAX`] threads of a process may use rings at the same time: the one beyond panics at its first use.
+//!
+//! | file | what |
+//! |---|---|
+//! | `swap.rs` | the ring: entries, turns, cells |
+//! | `cells.rs` | a seat for every (ring, thread) pair |
+//! | `channel.rs` | senders and receivers: waiting and disconnection |
+//! | `error.rs` | why an operation did not happen |
+
+pub(crate) mod cells;
+pub(crate) mod channel;
+mod error;
+pub(crate) mod swap;
+
+pub use cells::THREADS_MAX;
+pub use channel::{IntoIter, Iter, Receiver, Sender, TryIter, bounded};
+pub use error::{
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+};
+pub use swap::CAPACITY_MAX;
