@@ -215,6 +215,7 @@ fn a_full_log_can_be_settled() {
     let log = Log::open(dir.path(), options).unwrap();
     let body = [1; 1000];
     let record = Record { tag: 0, topic: 0, time_ns: 0, parts: &[&body] };
+    let nothing = Record { parts: &[], ..record };
     let fill = |log: &Log, budget| {
         (0..).find(|_| matches!(log.append(&record, budget), Err(AppendError::Full))).unwrap()
     };
@@ -222,6 +223,9 @@ fn a_full_log_can_be_settled() {
     assert_eq!(published as u64, 3 * (SEGMENT / 1056), "three segments of whole frames");
     let settled = fill(&log, Budget::Settle);
     assert_eq!(settled as u64, SEGMENT / 1056);
+    let nothings = (0..)
+        .find(|_| log.append(&nothing, Budget::Settle).is_err())
+        .expect("full to the last byte");
     let stats = log.stats();
     assert!(stats.disk_bytes <= stats.disk_max_bytes);
     log.close().unwrap();
@@ -230,7 +234,7 @@ fn a_full_log_can_be_settled() {
     assert_eq!(fill(&again, Budget::Publish), 0);
     let settled_again = fill(&again, Budget::Settle);
     assert!(settled_again > 50);
-    assert_eq!(bodies(&again, again.start()).len(), published + settled + settled_again);
+    assert_eq!(bodies(&again, again.start()).len(), published + settled + nothings + settled_again);
 }
 
 /// Promise: appends of many threads are all there, whole, each thread's in its order, while readers read along.

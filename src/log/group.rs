@@ -97,16 +97,11 @@ impl GroupSync {
                 thread::park();
                 state = self.state.lock();
             } else {
+                state.dismiss(key.take());
                 state = self.lead(state, syncing);
             }
         };
-        if let Some(key) = key {
-            state.waiters.remove(&key);
-        }
-        // Woken as the next leader, and not in need of it: somebody else must lead then.
-        if !state.leading {
-            state.wake_first();
-        }
+        state.dismiss(key);
         outcome
     }
 
@@ -152,7 +147,14 @@ impl State {
         key
     }
 
-    /// Wakes all whom `durable` serves, and one beyond.
+    fn dismiss(&mut self, key: Option<(u64, u64)>) {
+        if let Some(key) = key {
+            self.waiters.remove(&key);
+        }
+    }
+
+    /// Wakes all whom `durable` serves, and one beyond: nobody leads now. If another comes first and leads, the one
+    /// beyond sleeps on, and that leader's end wakes again.
     fn wake_upto(&mut self, durable: u64) {
         while let Some(first) = self.waiters.first_entry() {
             if first.key().0 > durable {
@@ -160,18 +162,14 @@ impl State {
             }
             first.remove().unpark();
         }
-        self.wake_first();
+        if let Some(next) = self.waiters.values().next() {
+            next.unpark();
+        }
     }
 
     fn fail(&mut self, failure: Arc<StorageError>) {
         self.failure.get_or_insert(failure);
         self.wake_upto(u64::MAX);
-    }
-
-    fn wake_first(&self) {
-        if let Some(first) = self.waiters.values().next() {
-            first.unpark();
-        }
     }
 }
 

@@ -136,6 +136,8 @@ fn refuse_and_close_are_exact_under_writers() {
             thread::yield_now();
         }
         log.refuse();
+        let refused = log.append(&record(&[b"late"]), Budget::Publish);
+        assert!(matches!(refused, Err(AppendError::Closed)));
         let settled = log.append(&record(&[b"settle"]), Budget::Settle).unwrap();
         log.close().unwrap();
         assert!(log.durable() >= settled.end);
