@@ -384,7 +384,6 @@ fn small_logs() -> [(tempfile::TempDir, Vec<Vec<u8>>); 2] {
 
 /// What a changed log answers: records that were there, in order, or a named error; nothing else.
 fn never_wrong(dir: &Path, expected: &[Vec<u8>], what: &str) {
-    let _ = verify(dir, &mut |_, _| {});
     let Ok(archive) = Archive::open(dir) else {
         return;
     };
@@ -411,6 +410,9 @@ fn every_byte_changed_never_gives_wrong_data() {
             torn[index] ^= 1 << (index % 8);
             std::fs::write(&path, &torn).unwrap();
             never_wrong(dir.path(), &expected, &format!("byte {index}"));
+            if index % 8 == 0 {
+                let _ = verify(dir.path(), &mut |_, _| {});
+            }
         }
         for index in (0..6000).step_by(211) {
             let copy = tempfile::tempdir().unwrap();
@@ -437,6 +439,9 @@ fn every_prefix_of_a_log_never_gives_wrong_data() {
         for len in 0..6000 {
             std::fs::write(&path, &whole[..len]).unwrap();
             never_wrong(dir.path(), &expected, &format!("cut at {len}"));
+            if len % 8 == 0 {
+                let _ = verify(dir.path(), &mut |_, _| {});
+            }
         }
     }
 }
