@@ -36,6 +36,11 @@
 pub mod clock;
 #[cfg(not(loom))]
 mod engine;
+/// Under the model checker: who is woken, and nothing else of the engine.
+#[cfg(loom)]
+pub(crate) mod engine {
+    pub mod roster;
+}
 #[cfg(not(loom))]
 mod error;
 pub(crate) mod event;
@@ -93,6 +98,7 @@ pub struct Readme;
 /// What the model checker sees.
 #[cfg(loom)]
 pub mod modelled {
+    pub use crate::engine::roster::Roster;
     pub use crate::event::{EventCount, Key};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::ring::cells::{Layout, ThreadId};

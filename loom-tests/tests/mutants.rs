@@ -13,6 +13,8 @@
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "commit.rs"]
+mod commit;
 #[path = "event.rs"]
 mod event;
 #[path = "ring.rs"]
@@ -54,6 +56,17 @@ const MUTANTS: &[(&str, &str)] = &[
     ("no_last_look", "shutdown::the_end_comes"),
     ("no_second_count", "shutdown::nothing_stays_behind"),
     ("E1_notify", "shutdown::nothing_stays_behind"),
+    // log/tail.rs
+    ("L1_store", "commit::a_reader"),
+    ("L1_load", "commit::a_reader"),
+    ("L2_fence", "commit::nothing_committed"),
+    ("L3_cas", "commit::a_reader"),
+    ("L3_load", "commit::a_reader"),
+    ("L4_store", "commit::nobody_gets"),
+    ("L4_load", "commit::nobody_gets"),
+    ("help_one_only", "commit::nothing_committed"),
+    ("pad_forgotten", "commit::a_frame"),
+    ("closed_ignored", "commit::what_is_accepted"),
 ];
 
 /// Faults that these models must bear, or what they catch together with another says nothing about the other.
