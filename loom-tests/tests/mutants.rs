@@ -19,6 +19,8 @@ mod commit;
 mod event;
 #[path = "ring.rs"]
 mod ring;
+#[path = "roster.rs"]
+mod roster;
 #[path = "shutdown.rs"]
 mod shutdown;
 
@@ -50,6 +52,13 @@ const MUTANTS: &[(&str, &str)] = &[
     ("cancel_always", "event::a_late_cancel"),
     ("sleep_again", "event::a_wake_that_reaches_a_newcomer"),
     ("keep_count", "event::registrations_that_end"),
+    // engine/roster.rs
+    ("W1_set", "roster::a_message_is_found"),
+    ("W1_clear", "roster::a_message_is_found"),
+    ("W2_notify", "roster::a_message_is_found"),
+    ("W2_search", "roster::a_long_handler"),
+    ("W_sleep", "roster::a_message_is_found"),
+    ("W_alone", "roster::a_long_handler"),
     // ring/channel.rs
     ("C1_load", "shutdown::the_end_comes"),
     ("C1_drop,E1_notify", "shutdown::the_end_comes"),

@@ -17,7 +17,7 @@
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
-//! | [W1] | `set` | `clear`, `next` | the message: who clears the bit and then looks finds what set it |
+//! | [W1] | `set` | `clear` | the message: who clears the bit and then looks finds what set it |
 //! | [W2] | `notify`: bit, fence, look for a searcher | `search`: end, fence, look at the messages | one of the two sees the other, so a wake-up that was left out is never a lost one |
 //!
 //! [W1] needs no fence: set and clear are read-modify-writes of one word. If the set comes later, the bit stays set; if
@@ -85,7 +85,8 @@ impl Roster {
         let (first_word, first_bit) = (from / WORD_BITS % WORDS, from % WORD_BITS);
         for step in 0..=WORDS {
             let word = (first_word + step) % WORDS;
-            let mut bits = self.bits[word].load(order("W1_next", Ordering::Acquire)); // [W1]
+            // [relaxed] whoever acts on it looks for a message, and clears the bit if there is none
+            let mut bits = self.bits[word].load(Ordering::Relaxed);
             if step == 0 {
                 bits &= u64::MAX << first_bit;
             }
