@@ -12,7 +12,7 @@ pub(crate) mod sys;
 #[cfg(loom)]
 pub mod modelled {
     pub use crate::event::{EventCount, Key};
-    pub use crate::ring::cells::{Layout, ThreadId};
+    pub use crate::ring::cells::{Layout, end_thread};
     pub use crate::ring::channel::over;
     pub use crate::ring::swap::{Ring, Shape};
     pub use crate::ring::*;
