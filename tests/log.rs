@@ -1,5 +1,7 @@
 //! What the log promises, through its public interface.
 
+#![allow(clippy::unwrap_used)] // The functions that the tests share are tests too.
+
 use millstream::log::{
     AppendError, Archive, Budget, Log, LogError, LogOptions, Position, Record, verify,
 };

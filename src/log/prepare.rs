@@ -13,11 +13,11 @@
 //! `kicked` is [relaxed]: it saves writers the lock. A kick that is lost in a race with the thread falling asleep comes
 //! again with the next append, and a writer that has to wait rings under the lock. All else is under the lock, or [L4].
 
-use super::Shared;
 use super::error::StorageError;
 use super::format::SegmentHeader;
 use super::group::Syncing;
 use super::segment::Segment;
+use super::write::Shared;
 use crate::clock::Clock;
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use std::ops::Range;
@@ -57,8 +57,12 @@ pub(crate) enum NoRoom {
 impl Preparer {
     /// A writer came near the prepared end.
     pub fn kick(&self) {
-        if self.kicked.load(Ordering::Relaxed) || self.kicked.swap(true, Ordering::Relaxed) {
-            // [relaxed] somebody rang already
+        let rung = self.kicked.load(Ordering::Relaxed); // [relaxed]
+        if rung {
+            return;
+        }
+        let rung = self.kicked.swap(true, Ordering::Relaxed); // [relaxed]
+        if rung {
             return;
         }
         let _state = self.state.lock();
@@ -116,8 +120,8 @@ impl Preparer {
             if state.stop {
                 return false;
             }
-            if self.kicked.swap(false, Ordering::Relaxed) {
-                // [relaxed] under the lock
+            let rung = self.kicked.swap(false, Ordering::Relaxed); // [relaxed]
+            if rung {
                 return true;
             }
             state = self.work.wait(state);

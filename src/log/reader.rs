@@ -9,11 +9,11 @@
 //!             ^ frame()      ^ position()   ^ next()
 //! ```
 
-use super::Shared;
 use super::error::{DamageKind, LogError};
 use super::format::{FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position};
 use super::segment::{Segment, Table};
 use super::tail::Seen;
+use super::write::Shared;
 use crate::sync::Arc;
 use bytes::Bytes;
 use std::ops::Range;
