@@ -375,6 +375,31 @@ fn row_10_hole_1_2_after_a_power_loss_the_first_hole_is_the_end() {
     }
 }
 
+/// Promise: what is not sure to be durable is written again before it is served: after a failed sync the page cache shows
+/// what the disk does not have. Method: the file's time of change tells; its length is right already.
+#[test]
+fn hole_1_9_what_may_be_in_the_page_cache_only_is_written_again() {
+    for sure in [false, true] {
+        let disk = Disk::new();
+        let mut making = disk.segment(0, this_boot()).record(b"a");
+        let end = making.at;
+        making.bytes.truncate(8192);
+        let path = making.path.clone();
+        if sure {
+            let next = disk.segment(1, this_boot());
+            disk.with(SegmentHeader { prev_end: end, durable: end, ..next.header })
+                .record(b"b")
+                .done();
+        }
+        making.done();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        let (_log, _) = disk.opened();
+        let changed = std::fs::metadata(&path).unwrap().modified().unwrap() != long_ago;
+        assert_eq!(changed, !sure);
+    }
+}
+
 #[test]
 fn row_11_a_missing_segment_is_refused_by_name() {
     let disk = Disk::new();

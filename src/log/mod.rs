@@ -309,10 +309,13 @@ impl Log {
     /// Figures of the moment.
     pub fn stats(&self) -> LogStats {
         let view = self.shared.segments.view();
+        // Closing removes what lies behind the end, but from the disk alone: readers may hold the table.
+        let limit = self.shared.tail.limit();
         let list = view.table().list();
+        let there = list.iter().filter(|segment| segment.header.base < limit);
         LogStats {
-            segments: list.len(),
-            disk_bytes: list.iter().map(|segment| segment.file_bytes).sum(),
+            segments: there.clone().count(),
+            disk_bytes: there.map(|segment| segment.file_bytes).sum(),
             disk_max_bytes: self.shared.disk_max_bytes,
             start: self.start(),
             committed: self.committed(),

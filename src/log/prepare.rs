@@ -69,10 +69,10 @@ impl Preparer {
         self.work.notify_one();
     }
 
-    /// Waits until the log is prepared up to `need`.
+    /// Waits until the log is prepared up to `need`, or an attempt made since is refused.
     pub fn wait_for(&self, need: u64, shared: &Shared) -> Result<(), NoRoom> {
         let mut state = self.state.lock();
-        let refusals = state.refusals;
+        let mut refusals = state.refusals;
         state.waiting += 1;
         self.kicked.store(true, Ordering::Relaxed); // [relaxed] under the lock
         self.work.notify_one();
@@ -84,8 +84,10 @@ impl Preparer {
                 break Err(NoRoom::Stopped);
             }
             if state.refusals != refusals {
-                let refusal = state.refusal.clone().expect("a refusal was counted");
-                break Err(NoRoom::Refused(refusal));
+                refusals = state.refusals;
+                if let Some(refusal) = state.refusal.clone() {
+                    break Err(NoRoom::Refused(refusal));
+                }
             }
             state = self.room.wait(state);
         };
@@ -121,7 +123,8 @@ impl Preparer {
                 return false;
             }
             let rung = self.kicked.swap(false, Ordering::Relaxed); // [relaxed]
-            if rung {
+            // After a refusal it is tried again for a writer who needs it, not ahead of need.
+            if rung && (state.waiting > 0 || state.refusal.is_none()) {
                 return true;
             }
             state = self.work.wait(state);
@@ -161,15 +164,12 @@ impl Preparer {
         let outcome = prepare_step(shared, limit, step, calm);
         let mut state = self.state.lock();
         self.room.notify_all();
-        match outcome {
-            Ok(()) if calm => Some(started.elapsed().min(PAUSE_MAX)),
-            Ok(()) => Some(Duration::ZERO),
-            Err(error) => {
-                state.refusals += 1;
-                state.refusal = Some(error);
-                None
-            }
+        state.refusal = outcome.err();
+        if state.refusal.is_some() {
+            state.refusals += 1;
+            return None;
         }
+        Some(if calm { started.elapsed().min(PAUSE_MAX) } else { Duration::ZERO })
     }
 }
 
