@@ -20,7 +20,7 @@ pub(crate) mod sys;
 pub mod modelled {
     pub use crate::event::{EventCount, Key};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
-    pub use crate::ring::cells::{Layout, ThreadId};
+    pub use crate::ring::cells::{Layout, end_thread};
     pub use crate::ring::channel::over;
     pub use crate::ring::swap::{Ring, Shape};
     pub use crate::ring::*;

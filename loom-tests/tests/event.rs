@@ -3,57 +3,76 @@
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use loom::thread;
-use loom_tests::{explore, explore_wakes};
+use loom_tests::{explore_wakes, three, two};
 use millstream::modelled::EventCount;
 use std::time::Instant;
 
+/// A condition and its event count.
+#[derive(Clone)]
+struct Flagged {
+    flag: Arc<AtomicBool>,
+    event: Arc<EventCount>,
+}
+
+impl Flagged {
+    fn new() -> Self {
+        Self { flag: Arc::new(AtomicBool::new(false)), event: Arc::new(EventCount::new()) }
+    }
+
+    /// Makes the condition true, and notifies.
+    fn raise(&self, how: Ordering) {
+        self.flag.store(true, how);
+        self.event.notify_one();
+    }
+
+    fn wait(&self) {
+        let raised = || self.flag.load(Ordering::Acquire).then_some(()); // the model's own
+        wait_for(&self.event, raised);
+    }
+}
+
 /// Looks, registers, looks again, sleeps once: what every user of an event count does.
-fn wait_for<R>(event: &EventCount, condition: impl Fn() -> Option<R>) -> R {
-    loop {
-        if let Some(found) = condition() {
-            return found;
-        }
+fn wait_for(event: &EventCount, condition: impl Fn() -> Option<()>) {
+    while condition().is_none() {
         let key = event.listen();
-        if let Some(found) = condition() {
-            event.cancel(key);
-            return found;
+        if condition().is_some() {
+            return event.cancel(key);
         }
         event.wait(key);
     }
 }
 
-fn raised(flag: &AtomicBool) -> Option<()> {
-    flag.load(Ordering::Acquire).then_some(()) // the model's own
+/// Things that are put in one by one and taken by who finds one.
+#[derive(Clone)]
+struct Stock {
+    count: Arc<AtomicUsize>,
+    event: Arc<EventCount>,
 }
 
-/// Takes one of what is there, as a consumer does.
-fn take(stock: &AtomicUsize) -> Option<()> {
-    let mut seen = stock.load(Ordering::Acquire); // the model's own
-    while seen > 0 {
-        match stock.compare_exchange(seen, seen - 1, Ordering::Acquire, Ordering::Acquire) {
-            Ok(_) => return Some(()),
-            Err(now) => seen = now,
-        }
+impl Stock {
+    fn new() -> Self {
+        Self { count: Arc::new(AtomicUsize::new(0)), event: Arc::new(EventCount::new()) }
     }
-    None
-}
 
-fn flagged() -> (Arc<AtomicBool>, Arc<EventCount>) {
-    (Arc::new(AtomicBool::new(false)), Arc::new(EventCount::new()))
-}
+    fn put(&self) {
+        self.count.fetch_add(1, Ordering::Release); // the model's own
+        self.event.notify_one();
+    }
 
-/// A thread that makes the condition true and notifies.
-fn notifier(
-    flag: &Arc<AtomicBool>,
-    event: &Arc<EventCount>,
-    how: Ordering,
-) -> thread::JoinHandle<()> {
-    let (flag, event) = (flag.clone(), event.clone());
-    thread::spawn(move || {
-        flag.store(true, how);
-        event.notify_one();
-    })
+    fn take(&self) {
+        wait_for(&self.event, || {
+            let mut seen = self.count.load(Ordering::Acquire); // the model's own
+            while seen > 0 {
+                let taken = seen - 1;
+                match self.count.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Acquire)
+                {
+                    Ok(_) => return Some(()),
+                    Err(now) => seen = now,
+                }
+            }
+            None
+        });
+    }
 }
 
 /// Promise: a condition that came true before the notification ends the wait. A lost wake-up is a deadlock, which
@@ -61,11 +80,10 @@ fn notifier(
 #[test]
 fn no_wake_up_is_lost() {
     explore_wakes(3, || {
-        let (flag, event) = flagged();
-        let other = notifier(&flag, &event, Ordering::Release);
-        wait_for(&event, || raised(&flag));
-        other.join().unwrap();
-        assert_eq!(event.waiters(), 0);
+        let shared = Flagged::new();
+        let (a, b) = (shared.clone(), shared.clone());
+        two(move || a.raise(Ordering::Release), move || b.wait());
+        assert_eq!(shared.event.waiters(), 0);
     });
 }
 
@@ -73,45 +91,96 @@ fn no_wake_up_is_lost() {
 #[test]
 fn a_notified_waiter_sees_what_was_published() {
     explore_wakes(3, || {
-        let (flag, event) = flagged();
-        let key = event.listen();
-        let other = notifier(&flag, &event, Ordering::Relaxed);
-        event.wait(key);
-        assert!(flag.load(Ordering::Relaxed), "woken, and does not see why");
-        other.join().unwrap();
+        let shared = Flagged::new();
+        let (a, b, key) = (shared.clone(), shared.clone(), shared.event.listen());
+        two(
+            move || a.raise(Ordering::Relaxed),
+            move || {
+                b.event.wait(key);
+                assert!(b.flag.load(Ordering::Relaxed), "woken, and does not see why");
+            },
+        );
+        assert_eq!(shared.event.waiters(), 0);
     });
 }
 
 /// The same for a deadline that passes while the notification comes.
 #[test]
-fn a_deadline_that_was_overtaken_by_a_notification_says_so() {
-    explore(3, || {
-        let (flag, event) = flagged();
-        let key = event.listen();
-        let other = notifier(&flag, &event, Ordering::Relaxed);
-        if event.wait_until(key, Some(Instant::now())) {
-            assert!(flag.load(Ordering::Relaxed), "notified, and does not see why");
-        }
-        other.join().unwrap();
-        assert_eq!(event.waiters(), 0);
+fn a_deadline_overtaken_by_a_notification_says_so() {
+    explore_wakes(3, || {
+        let shared = Flagged::new();
+        let (a, b, key) = (shared.clone(), shared.clone(), shared.event.listen());
+        two(
+            move || a.raise(Ordering::Relaxed),
+            move || {
+                if b.event.wait_until(key, Some(Instant::now())) {
+                    assert!(b.flag.load(Ordering::Relaxed), "notified, and does not see why");
+                }
+            },
+        );
+        assert_eq!(shared.event.waiters(), 0);
     });
 }
 
 /// Promise: one notification for each of two sleepers wakes both, in whatever order the kernel picks them.
 #[test]
 fn two_sleepers_two_notifications() {
+    explore_wakes(1, || {
+        let stock = Stock::new();
+        let (a, b, c) = (stock.clone(), stock.clone(), stock.clone());
+        three(
+            move || a.take(),
+            move || b.take(),
+            move || {
+                c.put();
+                c.put();
+            },
+        );
+    });
+}
+
+/// Promise: a wake meant for an older sleeper may reach a newer one, and neither is lost. Method: one has registered
+/// before the first notification, the other comes between that and its wake. Were it to sleep again on its key, its
+/// count, which stands for the older one now, would be taken out by the second notification, and the older one would
+/// be counted by nobody: not even `notify_all` reaches it.
+#[test]
+fn a_wake_that_reaches_a_newcomer_is_not_swallowed() {
     explore_wakes(2, || {
-        let (stock, event) = (Arc::new(AtomicUsize::new(0)), Arc::new(EventCount::new()));
-        let sleepers = [(), ()].map(|()| {
-            let (stock, event) = (stock.clone(), event.clone());
-            thread::spawn(move || wait_for(&event, || take(&stock)))
-        });
-        for _ in 0..2 {
-            stock.fetch_add(1, Ordering::Release); // the model's own
-            event.notify_one();
-        }
-        sleepers.map(|sleeper| sleeper.join().unwrap());
-        assert_eq!(event.waiters(), 0);
+        let shared = Flagged::new();
+        let (a, b, c) = (shared.clone(), shared.clone(), shared.clone());
+        let older = shared.event.listen();
+        three(
+            move || a.event.wait(older),
+            move || {
+                let newer = b.event.listen();
+                match b.flag.load(Ordering::Acquire) {
+                    true => b.event.cancel(newer), // the model's own
+                    false => b.event.wait(newer),
+                }
+            },
+            move || {
+                c.event.notify_one();
+                c.event.notify_one();
+                c.flag.store(true, Ordering::Release); // the model's own
+                c.event.notify_all();
+            },
+        );
+    });
+}
+
+/// Promise: registrations that end without a sleep leave no count behind, one notification or none between them.
+#[test]
+fn registrations_that_end_leave_no_count() {
+    explore_wakes(2, || {
+        let shared = Flagged::new();
+        let (a, b, c) = (shared.clone(), shared.clone(), shared.clone());
+        let (first, second) = (shared.event.listen(), shared.event.listen());
+        three(
+            move || a.event.notify_one(),
+            move || b.event.cancel(first),
+            move || c.event.wait_until(second, Some(Instant::now())),
+        );
+        assert_eq!(shared.event.waiters(), 0);
     });
 }
 
@@ -119,52 +188,51 @@ fn two_sleepers_two_notifications() {
 #[test]
 fn one_who_gives_up_takes_nobodys_wake_up_along() {
     explore_wakes(2, || {
-        let (flag, event) = flagged();
-        let other = notifier(&flag, &event, Ordering::Release);
-        let quitter = event.clone();
-        let third = thread::spawn(move || quitter.cancel(quitter.listen()));
-        wait_for(&event, || raised(&flag));
-        other.join().unwrap();
-        third.join().unwrap();
-        assert_eq!(event.waiters(), 0);
+        let shared = Flagged::new();
+        let (a, b, c) = (shared.clone(), shared.clone(), shared.clone());
+        three(
+            move || a.raise(Ordering::Release),
+            move || b.wait(),
+            move || c.event.cancel(c.event.listen()),
+        );
+        assert!(shared.event.waiters() <= 1); // see below
     });
 }
 
 /// Promise: one registered before a notification does not take out the count of one who came after it.
+///
+/// The count is not always 0 in the end: the first wake may come late, when its sleeper has gone on, and end a newer
+/// sleep, whose count stays. Too high costs a useless wake, too low a lost one.
 #[test]
 fn a_late_cancel_leaves_a_newcomers_count_alone() {
-    explore_wakes(2, || {
-        let (flag, event) = flagged();
-        let key = event.listen();
-        let (theirs, notifier) = (flag.clone(), event.clone());
-        let other = thread::spawn(move || {
-            notifier.notify_one();
-            theirs.store(true, Ordering::Release); // the model's own
-            notifier.notify_one();
-        });
-        let quitter = event.clone();
-        let third = thread::spawn(move || quitter.cancel(key));
-        wait_for(&event, || raised(&flag));
-        other.join().unwrap();
-        third.join().unwrap();
-        // Not always 0: the first wake may come late, when its sleeper has gone on, and end a newer sleep, whose
-        // count stays. Too high costs a useless wake, too low a lost one.
-        assert!(event.waiters() <= 1);
+    explore_wakes(1, || {
+        let shared = Flagged::new();
+        let (a, b, c) = (shared.clone(), shared.clone(), shared.clone());
+        let key = shared.event.listen();
+        three(
+            move || {
+                a.event.notify_one();
+                a.raise(Ordering::Release);
+            },
+            move || b.wait(),
+            move || c.event.cancel(key),
+        );
+        assert!(shared.event.waiters() <= 1);
     });
 }
 
 /// Promise: a deadline that passes takes its own count out, and nobody else's wake-up along.
 #[test]
-fn a_deadline_leaves_no_count_behind() {
+fn a_deadline_takes_nobodys_wake_up_along() {
     explore_wakes(2, || {
-        let (flag, event) = flagged();
-        let other = notifier(&flag, &event, Ordering::Release);
-        let late = event.clone();
-        let third = thread::spawn(move || late.wait_until(late.listen(), Some(Instant::now())));
-        wait_for(&event, || raised(&flag));
-        other.join().unwrap();
-        third.join().unwrap();
-        assert_eq!(event.waiters(), 0);
+        let shared = Flagged::new();
+        let (a, b, c) = (shared.clone(), shared.clone(), shared.clone());
+        three(
+            move || a.raise(Ordering::Release),
+            move || b.wait(),
+            move || c.event.wait_until(c.event.listen(), Some(Instant::now())),
+        );
+        assert!(shared.event.waiters() <= 1);
     });
 }
 
@@ -172,14 +240,16 @@ fn a_deadline_leaves_no_count_behind() {
 #[test]
 fn notify_all_wakes_both() {
     explore_wakes(2, || {
-        let (flag, event) = flagged();
-        let sleepers = [(), ()].map(|()| {
-            let (flag, event) = (flag.clone(), event.clone());
-            thread::spawn(move || wait_for(&event, || raised(&flag)))
-        });
-        flag.store(true, Ordering::Release); // the model's own
-        event.notify_all();
-        sleepers.map(|sleeper| sleeper.join().unwrap());
-        assert_eq!(event.waiters(), 0);
+        let shared = Flagged::new();
+        let (a, b, c) = (shared.clone(), shared.clone(), shared.clone());
+        three(
+            move || a.wait(),
+            move || b.wait(),
+            move || {
+                c.flag.store(true, Ordering::Release); // the model's own
+                c.event.notify_all();
+            },
+        );
+        assert_eq!(shared.event.waiters(), 0);
     });
 }

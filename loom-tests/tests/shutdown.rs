@@ -3,7 +3,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use loom_tests::{explore, explore_wakes};
+use loom_tests::{explore, explore_wakes, three, two};
 use millstream::modelled::{
     Layout, Receiver, RecvError, RecvTimeoutError, Ring, Sender, Shape, TryRecvError, TrySendError,
     over,
@@ -32,12 +32,10 @@ fn drain(receiver: &Receiver<u64>) -> u64 {
 fn a_receiver_waits_for_a_value() {
     explore(3, || {
         let (sender, receiver) = channel(1);
-        let other = thread::spawn(move || {
-            sender.send(1).unwrap();
-            sender
-        });
-        assert_eq!(receiver.recv(), Ok(1));
-        drop(other.join().unwrap());
+        let keep = (sender.clone(), receiver.clone()); // so that no end wakes anybody
+        let (sent, got) = two(move || sender.send(1), move || receiver.recv());
+        assert_eq!((sent, got), (Ok(()), Ok(1)));
+        drop(keep);
     });
 }
 
@@ -46,13 +44,11 @@ fn a_receiver_waits_for_a_value() {
 fn a_sender_waits_for_room() {
     explore(2, || {
         let (sender, receiver) = channel(1);
+        let keep = (sender.clone(), receiver.clone());
         sender.send(1).unwrap();
-        let other = thread::spawn(move || {
-            sender.send(2).unwrap();
-            sender
-        });
-        assert_eq!((receiver.recv(), receiver.recv()), (Ok(1), Ok(2)));
-        drop(other.join().unwrap());
+        let (sent, got) = two(move || sender.send(2), move || (receiver.recv(), receiver.recv()));
+        assert_eq!((sent, got), (Ok(()), (Ok(1), Ok(2))));
+        drop(keep);
     });
 }
 
@@ -61,36 +57,33 @@ fn a_sender_waits_for_room() {
 fn two_receivers_are_served() {
     explore_wakes(1, || {
         let (sender, receiver) = channel(2);
-        let receivers = [receiver.clone(), receiver]
-            .map(|receiver| thread::spawn(move || receiver.recv().unwrap()));
-        sender.send(1).unwrap();
-        sender.send(2).unwrap();
-        let got = receivers.map(|receiver| receiver.join().unwrap());
-        assert_eq!(got[0] + got[1], 3);
+        let (keep, other) = ((sender.clone(), receiver.clone()), receiver.clone());
+        let (first, second, ()) = three(
+            move || receiver.recv().unwrap(),
+            move || other.recv().unwrap(),
+            move || [1, 2].iter().for_each(|value| sender.send(*value).unwrap()),
+        );
+        assert_eq!(first + second, 3);
+        drop(keep);
     });
 }
 
-/// Promise: a deadline that passes disturbs nobody: each value is with one of the two.
+/// Promise: a deadline that passes disturbs nobody: the value is with one of the two.
 #[test]
 fn a_receiver_that_gives_up_takes_no_wake_up_along() {
     explore_wakes(1, || {
-        let (sender, receiver) = channel(1);
-        let impatient = receiver.clone();
-        let other = thread::spawn(move || match impatient.recv_timeout(Duration::ZERO) {
-            Ok(value) => value,
-            Err(error) => {
-                assert_eq!(error, RecvTimeoutError::Timeout);
-                0
-            }
-        });
-        let third = thread::spawn(move || {
-            sender.send(1).unwrap();
-            sender
-        });
-        if other.join().unwrap() == 0 {
-            assert_eq!(receiver.recv(), Ok(1));
+        let (sender, receiver) = channel(2);
+        let (keep, impatient) = ((sender.clone(), receiver.clone()), receiver.clone());
+        let (got, maybe, ()) = three(
+            move || receiver.recv().unwrap(),
+            move || impatient.recv_timeout(Duration::ZERO),
+            move || [1, 2].iter().for_each(|value| sender.send(*value).unwrap()),
+        );
+        let left: u64 = keep.1.try_iter().sum();
+        match maybe {
+            Ok(value) => assert_eq!((got + value, left), (3, 0)),
+            Err(error) => assert_eq!((got + left, error), (3, RecvTimeoutError::Timeout)),
         }
-        drop(third.join().unwrap());
     });
 }
 
@@ -99,9 +92,8 @@ fn a_receiver_that_gives_up_takes_no_wake_up_along() {
 fn the_end_comes_after_the_last_value() {
     explore(3, || {
         let (sender, receiver) = channel(2);
-        let other = thread::spawn(move || sender.try_send(1).unwrap());
-        assert_eq!(drain(&receiver), 1);
-        other.join().unwrap();
+        let (sent, got) = two(move || sender.try_send(1), move || drain(&receiver));
+        assert_eq!(got, sent.is_ok() as u64);
     });
 }
 
@@ -110,10 +102,11 @@ fn the_end_comes_after_the_last_value() {
 fn the_end_comes_after_the_last_value_of_two_senders() {
     explore(2, || {
         let (sender, receiver) = channel(2);
-        let senders = [sender.clone(), sender]
-            .map(|sender| thread::spawn(move || sender.try_send(1).unwrap()));
-        assert_eq!(drain(&receiver), 2);
-        senders.map(|sender| sender.join().unwrap());
+        let (keep, other) = (receiver.clone(), sender.clone());
+        let (first, second, got) =
+            three(move || sender.try_send(1), move || other.try_send(1), move || drain(&receiver));
+        assert_eq!((first, second, got), (Ok(()), Ok(()), 2));
+        drop(keep);
     });
 }
 
@@ -122,9 +115,8 @@ fn the_end_comes_after_the_last_value_of_two_senders() {
 fn a_sleeping_receiver_learns_of_the_end() {
     explore(3, || {
         let (sender, receiver) = channel::<u64>(1);
-        let other = thread::spawn(move || drop(sender));
-        assert_eq!(receiver.recv(), Err(RecvError));
-        other.join().unwrap();
+        let ((), got) = two(move || drop(sender), move || receiver.recv());
+        assert_eq!(got, Err(RecvError));
     });
 }
 
@@ -134,12 +126,11 @@ fn a_sleeping_sender_learns_of_the_end() {
     explore(3, || {
         let (sender, receiver) = channel(1);
         sender.send(1).unwrap();
-        let other = thread::spawn(move || drop(receiver));
-        if let Err(error) = sender.send(2) {
-            assert_eq!(error.into_inner(), 2);
-        }
-        other.join().unwrap();
-        assert_eq!(sender.try_send(3), Err(TrySendError::Disconnected(3)));
+        let keep = sender.clone();
+        let ((), sent) = two(move || drop(receiver), move || sender.send(2));
+        assert!(sent.is_ok() || sent.is_err_and(|error| error.into_inner() == 2));
+        assert_eq!(keep.try_send(3), Err(TrySendError::Disconnected(3)));
+        assert!(keep.is_empty());
     });
 }
 
@@ -149,13 +140,12 @@ fn a_sleeping_sender_learns_of_the_end() {
 fn nothing_stays_behind_in_a_ring_without_receivers() {
     explore(3, || {
         let (token, (sender, receiver)) = (Arc::new(()), channel(2));
-        let other = thread::spawn(move || drop(receiver));
-        let back = sender.try_send(token.clone()).err();
-        assert!(back.as_ref().is_none_or(TrySendError::is_disconnected));
-        other.join().unwrap();
-        drop(back);
+        let (keep, theirs) = (sender.clone(), token.clone());
+        let ((), sent) = two(move || drop(receiver), move || sender.try_send(theirs));
+        assert!(sent.as_ref().err().is_none_or(TrySendError::is_disconnected));
+        drop(sent);
         assert_eq!(Arc::strong_count(&token), 1, "a value stayed behind");
-        drop(sender);
+        drop(keep);
     });
 }
 
@@ -163,16 +153,14 @@ fn nothing_stays_behind_in_a_ring_without_receivers() {
 fn nothing_stays_behind_of_two_senders() {
     explore(2, || {
         let (token, (sender, receiver)) = (Arc::new(()), channel(2));
-        let (clone, theirs) = (sender.clone(), token.clone());
-        let other = thread::spawn(move || {
-            drop(clone.try_send(theirs));
-            clone
-        });
-        let third = thread::spawn(move || drop(receiver));
-        drop(sender.try_send(token.clone()));
-        third.join().unwrap();
-        let clone = other.join().unwrap();
+        let (keep, other) = (sender.clone(), sender.clone());
+        let (mine, theirs) = (token.clone(), token.clone());
+        three(
+            move || drop(receiver),
+            move || drop(sender.try_send(mine)),
+            move || drop(other.try_send(theirs)),
+        );
         assert_eq!(Arc::strong_count(&token), 1, "a value stayed behind");
-        drop((sender, clone));
+        drop(keep);
     });
 }
