@@ -5,8 +5,9 @@
 //! that it takes at most half of the disk from those who wait for durability. When a writer waits it does neither: the
 //! writer's own group sync covers the zeros.
 //!
-//! When a segment is full it also makes it durable: so recovery has little to write again, and a power loss costs at
-//! most what the last segments hold, even where nobody ever asks for durability.
+//! When it has time it also makes full segments durable, even where nobody asks for it: so recovery has little to write
+//! again, and a power loss costs little more than the last segments. A writer that outruns the preparation comes first:
+//! while it does, only the kernel's own write-back bounds what is not on disk.
 //!
 //! # Orderings
 //!
@@ -107,6 +108,10 @@ impl Preparer {
     pub fn run(&self, shared: &Shared) {
         while self.sleep() {
             while let Some(pause) = self.work_once(shared) {
+                let in_haste = pause.is_zero();
+                if !in_haste {
+                    settle_full_segments(shared);
+                }
                 if !self.rest(pause) {
                     return;
                 }
