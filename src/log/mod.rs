@@ -30,8 +30,9 @@
 //!
 //! # What is promised
 //!
-//! * An append costs the same however long the log is. It takes no lock, allocates nothing and makes no system call,
-//!   unless the housekeeping thread has fallen behind: then it waits for it.
+//! * An append costs the same however long the log is. It takes no lock, allocates nothing (a batch: its list of
+//!   positions) and makes no system call, but to ring for the housekeeping thread once in half a segment, or, if that
+//!   has fallen behind, to wait for it.
 //! * A record that [`Log::append`] returned for survives the process. One that [`Log::wait_durable`] returned for
 //!   survives the machine.
 //! * A batch is there whole or not at all.
