@@ -127,9 +127,11 @@ impl Preparer {
             if state.stop {
                 return false;
             }
-            let rung = self.kicked.swap(false, Ordering::Relaxed); // [relaxed]
-            // After a refusal it is tried again for a writer who needs it, not ahead of need.
-            if rung && (state.waiting > 0 || state.refusal.is_none()) {
+            // After a refusal it is tried again for a writer who needs it, not ahead of need; and `kicked` stays, so
+            // that writers do not ring in vain.
+            let worthwhile = state.waiting > 0 || state.refusal.is_none();
+            let rung = worthwhile && self.kicked.swap(false, Ordering::Relaxed); // [relaxed]
+            if rung {
                 return true;
             }
             state = self.work.wait(state);
