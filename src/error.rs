@@ -137,7 +137,7 @@ pub enum PublishError<M> {
         reason: TooLarge,
     },
     /// The topic cannot be published to. Final for this topic.
-    #[error(transparent)]
+    #[error("{source}")]
     Topic {
         /// The message.
         message: M,
@@ -147,7 +147,7 @@ pub enum PublishError<M> {
     /// Nobody subscribes to the topic any more, and the configuration says to refuse rather than to drop.
     #[error("no subscription takes this topic any more")]
     Unrouted(M),
-    /// Nothing was stored, and the queue's storage takes nothing more until it is opened again.
+    /// Nothing was stored: the storage failed. After a failed sync it takes nothing more until it is opened again.
     #[error("the storage took nothing: {source}")]
     Storage {
         /// The message.

@@ -1,4 +1,36 @@
 //! millstream: the message queue that a latency-sensitive service embeds.
+//!
+//! ```
+//! use millstream::{Config, Delivery, Engine};
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::open(Config::memory())?;
+//! engine.subscribe("user.*", |delivery: &Delivery| {
+//!     println!("{}", delivery.text()?);
+//!     Ok(())
+//! })?;
+//! let receipt = engine.publish("user.events", r#"{"user_id":1,"action":"login"}"#)?;
+//! assert_eq!(receipt.matched, Some(1));
+//! let report = engine.close(Duration::from_secs(5))?;
+//! assert!(report.is_drained());
+//! # Ok(()) }
+//! ```
+//!
+//! With `Config::persistent("data")` in place of `Config::memory()` the same program keeps its messages, its
+//! subscriptions and what they have settled in that directory.
+//!
+//! # The house
+//!
+//! A message goes down one staircase (publish, route, append, ring, handler) and its settlement comes up another
+//! (settle, window, log). No floor calls the floor above it.
+//!
+//! | floor | modules | what stands there |
+//! | --- | --- | --- |
+//! | 3 | `engine` | [`Engine`], [`Config`], the dispatcher, retries |
+//! | 2 | `queue` | the seam; the memory kind and the persistent kind; routes, credits, windows, records |
+//! | 1 | [`ring`], [`log`], [`metrics`], [`model`], `message` | what is of use alone: these know nothing of each other |
+//! | 0 | `sync`, `event`, [`clock`], `error`, `sys` | atomics and locks, sleeping and waking, time, errors |
 
 #[cfg(not(loom))]
 pub mod clock;
@@ -7,6 +39,8 @@ mod engine;
 #[cfg(not(loom))]
 mod error;
 pub(crate) mod event;
+#[cfg(not(loom))]
+pub mod log;
 #[cfg(not(loom))]
 mod message;
 #[cfg(not(loom))]
@@ -19,6 +53,32 @@ pub mod ring;
 pub(crate) mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub(crate) mod sys;
+
+#[cfg(not(loom))]
+mod front {
+    pub use crate::engine::{
+        BUFFER_MAX, CloseReport, Config, Engine, Handler, HandlerError, Member, Stats, Subscriber,
+        WORKERS_MAX,
+    };
+    pub use crate::error::{Cause, OpenError, PublishError, QueueError, TooLarge, TopicError};
+    pub use crate::message::{
+        DEDUP_KEY_BYTES_MAX, Envelope, HEADER_BYTES_MAX, HEADERS_MAX, Headers, Message, MessageId,
+        MessageIdError, PAYLOAD_BYTES_MAX, Priority, PriorityError, TOPIC_BYTES_MAX, Topic,
+    };
+    pub use crate::queue::persistent::{Durability, Inspection};
+    pub use crate::queue::routes::{Filter, TOPICS_MAX};
+    pub use crate::queue::{
+        BATCH_MAX, Batch, Capabilities, DEAD_LETTERS, Delivery, Depth, HEADER_ATTEMPTS,
+        HEADER_ORIGIN_ID, HEADER_ORIGIN_SUBSCRIPTION, HEADER_ORIGIN_TOPIC, HEADER_REASON,
+        NAME_BYTES_MAX, QueueDepth, REASON_BYTES_MAX, Reached, Receipt, SUBSCRIPTIONS_MAX,
+        Settlement, Start, Subscription, SubscriptionDepth,
+    };
+    /// Payloads: cheap to clone, and shared, not copied, between the subscriptions of a message.
+    pub use bytes::Bytes;
+}
+
+#[cfg(not(loom))]
+pub use front::*;
 
 /// What the model checker sees.
 #[cfg(loom)]

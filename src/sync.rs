@@ -242,7 +242,7 @@ mod real {
         AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
         fence,
     };
-    pub use std::sync::{Arc, LazyLock, OnceLock};
+    pub use std::sync::{Arc, LazyLock, OnceLock, Weak};
     pub use std::{hint, thread};
 
     use std::time::Instant;

@@ -186,7 +186,7 @@ impl Config {
                 let options = LogOptions::new()
                     .segment_bytes(self.segment_bytes)
                     .disk_max_bytes(self.disk_bytes_max);
-                let log = Log::open(path, options).map_err(cannot_open)?;
+                let log = Log::open(path, options)?;
                 let queue = PersistentQueue::open(Arc::clone(&context), log, self.durability);
                 Arc::new(queue.map_err(OpenError::Records)?)
             }

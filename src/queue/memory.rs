@@ -204,8 +204,9 @@ impl Shared {
             Some(plans) => self.reserve(&plans).map(|()| (plans, None)),
             None => {
                 let state = self.state.lock();
-                let plans = entries.iter().map(|(entry, _)| self.plan(entry)).collect();
-                plans.and_then(|plans: Plans| {
+                let plans: Result<Plans, Refusal> =
+                    entries.iter().map(|(entry, _)| self.plan(entry)).collect();
+                plans.and_then(|plans| {
                     self.check_held(&state, &entries, &plans)?;
                     self.reserve(&plans).map(|()| (plans, Some(state)))
                 })

@@ -28,7 +28,7 @@ use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::metrics::{Event, Recorder, Times};
-use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
 use routes::Filter;
 use std::fmt;
 use std::ops::Deref;
@@ -507,7 +507,7 @@ pub(crate) struct Lease {
 #[derive(Default)]
 pub(crate) struct Signal {
     parked: EventCount,
-    dispatcher: std::sync::OnceLock<Box<dyn Fn(usize) + Send + Sync>>,
+    dispatcher: OnceLock<Box<dyn Fn(usize) + Send + Sync>>,
     members: AtomicUsize,
 }
 

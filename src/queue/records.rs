@@ -101,7 +101,7 @@ impl Encoded {
         body.extend((entries.len() as u32).to_le_bytes());
         for entry in entries {
             debug_assert_eq!(entry.position & OUTCOME_BITS, 0, "positions are multiples of 32");
-            let word = |outcome| (entry.position | outcome).to_le_bytes();
+            let word = |outcome: u64| (entry.position | outcome).to_le_bytes();
             match entry.outcome {
                 Outcome::Ack => body.extend(word(ACK)),
                 Outcome::Dead => body.extend(word(DEAD)),

@@ -23,6 +23,7 @@ use super::records::{self, Outcome, Settled};
 use crate::error::QueueError;
 use crate::log::{LogError, Reader, RecordRef};
 use std::collections::{HashSet, VecDeque};
+use std::error::Error;
 use std::sync::Arc;
 
 /// How many settlements gather before they are written.
@@ -200,6 +201,6 @@ impl Window {
 }
 
 /// The log's failure, as a queue's.
-pub(crate) fn storage(what: &'static str, source: LogError) -> QueueError {
+pub(crate) fn storage(what: &'static str, source: impl Error + Send + Sync + 'static) -> QueueError {
     QueueError::Storage { what, source: Arc::new(source) }
 }

@@ -1,0 +1,232 @@
+//! Looking at a log without owning it: nothing is changed on disk.
+//!
+//! An [`Archive`] decides what the log is by the same tables as [`Log::open`](super::Log::open), and reads it. [`verify`]
+//! goes through every frame of every segment and reports all damage, where the open stops at the first. Both keep owners
+//! out while they look, by a shared lock, and are refused while there is one.
+
+use super::error::{Damage, DamageKind, LogError, StorageError};
+use super::fault::Faults;
+use super::format::{HeaderFault, Position};
+use super::group::GroupSync;
+use super::open::{Found, lock_shared, scan_all};
+use super::prepare::Preparer;
+use super::reader::{self, Reader, RecordRef};
+use super::recovery::{self, Verdict};
+use super::scan;
+use super::segment::{Segments, Table};
+use super::storage;
+use super::tail::{Bounds, Tail};
+use super::{Action, Shared};
+use crate::clock::SystemClock;
+use crate::sync::{Arc, Mutex};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A log at rest, to be read.
+#[derive(Debug)]
+pub struct Archive {
+    shared: Arc<Shared>,
+    durable: u64,
+    clean: bool,
+    segments: Vec<SegmentInfo>,
+    _lock: Option<File>,
+}
+
+/// One segment file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentInfo {
+    /// The file.
+    pub path: PathBuf,
+    /// The position of its first frame.
+    pub base: Position,
+    /// Where its frames end.
+    pub end: Position,
+    /// The file's size.
+    pub file_bytes: u64,
+    /// Whole frames in it.
+    pub frames: u64,
+    /// Records in those, the ones in batches counted singly.
+    pub records: u64,
+    /// When it was made, in nanoseconds since the Unix epoch.
+    pub created_ns: u64,
+}
+
+impl Archive {
+    /// Opens the log in `dir` for reading.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoLog`] if there is none, [`LogError::Locked`] while somebody owns it, and what
+    /// [`Log::open`](super::Log::open) answers for a log that is damaged.
+    pub fn open(dir: &Path) -> Result<Self, LogError> {
+        check_directory(dir)?;
+        let lock = lock_shared(dir)?;
+        let found = Found::look(dir, storage::boot_id()?, &|_| {})?;
+        let sealed = found.sealed(true)?;
+        let Some(last) = sealed.last() else {
+            return Err(LogError::NoLog { dir: dir.to_owned() });
+        };
+        let (id, segment_bytes, end) = (last.header.log_id, last.header.capacity, last.end);
+        let segments = sealed.iter().zip(&found.scans).map(|(one, scan)| SegmentInfo {
+            path: one.path.clone(),
+            base: Position::of(one.header.base),
+            end: Position::of(one.end),
+            file_bytes: one.file_bytes,
+            frames: scan.frames,
+            records: scan.records,
+            created_ns: one.header.created_ns,
+        });
+        let segments = segments.collect();
+        let bounds = Bounds { start: end, segment_bytes, publish_max: end, settle_max: end };
+        let tail = Tail::new(bounds);
+        tail.refuse_all();
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            id,
+            segment_bytes,
+            disk_max_bytes: sealed.iter().map(|segment| segment.file_bytes).sum(),
+            tail,
+            segments: Segments::new(Table::new(sealed, u64::MAX, segment_bytes)),
+            group: GroupSync::new(end),
+            preparer: Preparer::default(),
+            faults: Faults::default(),
+            clock: SystemClock::new(),
+        });
+        let (durable, clean) = (found.plan.durable.min(end), found.plan.clean);
+        Ok(Self { shared, durable, clean, segments, _lock: lock })
+    }
+
+    /// A reader from `from` on: see [`Log::reader`](super::Log::reader).
+    pub fn reader(&self, from: Position) -> Reader {
+        Reader::new(self.shared.clone(), from.max(self.start()).as_u64())
+    }
+
+    /// The record at `at`: see [`Log::record`](super::Log::record).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn record(&self, at: Position) -> Result<RecordRef, LogError> {
+        reader::record(&self.shared, at.as_u64())
+    }
+
+    /// The first position that is kept.
+    pub fn start(&self) -> Position {
+        self.shared.start()
+    }
+
+    /// Where the log ends.
+    pub fn end(&self) -> Position {
+        Position::of(self.shared.tail.committed().end())
+    }
+
+    /// What is sure to be durable.
+    pub fn durable(&self) -> Position {
+        Position::of(self.durable)
+    }
+
+    /// Did the last owner close the log?
+    pub fn clean(&self) -> bool {
+        self.clean
+    }
+
+    /// The segments, oldest first.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.segments.clone()
+    }
+
+    /// The log's identity.
+    pub fn id(&self) -> u128 {
+        self.shared.id
+    }
+}
+
+/// What [`verify`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Segment files looked at.
+    pub segments: u64,
+    /// Whole frames.
+    pub frames: u64,
+    /// Records in those, the ones in batches counted singly.
+    pub records: u64,
+    /// Bytes gone through.
+    pub bytes: u64,
+    /// Dead reservations that the next open will pad: no damage.
+    pub holes: u64,
+    /// Places behind the last durable one where a power loss may have torn the log: no damage, the next open ends there.
+    pub torn: u64,
+    /// All damage, by file and place.
+    pub damages: Vec<Damage>,
+}
+
+/// Goes through every frame of every segment of the log in `dir`. `progress` hears of the bytes done and of how many
+/// there are; it is called from the threads of the pool that scan, one at a time.
+///
+/// # Errors
+///
+/// [`LogError`] if the log cannot be looked at. Damage is no error here, it is the answer; a segment that is missing, or
+/// foreign, or newer, is one.
+pub fn verify(
+    dir: &Path,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<Verification, LogError> {
+    check_directory(dir)?;
+    let _lock = lock_shared(dir)?;
+    let boot_id = storage::boot_id()?;
+    let mut found = Verification::default();
+    let mut segments = scan::list(dir)?.segments;
+    found.segments = segments.len() as u64;
+    // Headers that are damaged are reported, and the rest is looked at all the same.
+    let mut kept = Vec::with_capacity(segments.len());
+    let count = segments.len();
+    for (index, listed) in segments.drain(..).enumerate() {
+        let unused = index + 1 == count && listed.header.is_err() && listed.blank()?;
+        match listed.header {
+            Err(HeaderFault::Damaged) if !unused => found.damages.push(Damage {
+                file: listed.path,
+                offset: 0,
+                what: DamageKind::SegmentHeader,
+            }),
+            _ => kept.push(listed),
+        }
+    }
+    let broken = !found.damages.is_empty();
+    let links = recovery::chain(kept);
+    let links = match links {
+        Ok(chain) => chain.links,
+        // The gap that a damaged header leaves has been reported.
+        Err(LogError::SegmentMissing { .. }) if broken => return Ok(found),
+        Err(error) => return Err(error),
+    };
+    found.bytes = links.iter().map(|link| link.stop - link.header.base).sum();
+    let total = found.bytes;
+    let progress = Mutex::new((0, progress));
+    let scans = scan_all(&links, &|bytes| {
+        let mut progress = progress.lock();
+        progress.0 += bytes;
+        let done = progress.0;
+        (progress.1)(done, total);
+    })?;
+    let durable = recovery::durable(&links, &scans);
+    for (index, (link, scan)) in links.iter().zip(&scans).enumerate() {
+        found.frames += scan.frames;
+        found.records += scan.records;
+        for (verdict, anomaly) in recovery::verdicts(&links, &scans, index, durable, boot_id) {
+            match verdict {
+                Verdict::Corrupt => found.damages.push(recovery::damage(link, anomaly)),
+                Verdict::Pad => found.holes += 1,
+                Verdict::Discard => found.torn += 1,
+                Verdict::GoOn | Verdict::Accept | Verdict::End => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn check_directory(dir: &Path) -> Result<(), LogError> {
+    let found = std::fs::metadata(dir).map_err(StorageError::on(Action::Open, dir))?;
+    if found.is_dir() { Ok(()) } else { Err(LogError::NotADirectory { path: dir.to_owned() }) }
+}

@@ -1,0 +1,59 @@
+//! Faults that tests plant in the log. Outside tests every question is a constant "no".
+
+use std::io;
+
+/// A place where something can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The writer panics between its reservation and its commit.
+    PanicAfterReserve = 1,
+    /// The next syncs answer EIO.
+    SyncFails = 2,
+    /// Growing answers ENOSPC.
+    NoSpace = 4,
+}
+
+/// The faults planted in one log.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Faults(crate::sync::AtomicU32);
+
+#[cfg(test)]
+impl Faults {
+    pub fn plant(&self, fault: Fault) {
+        self.0.fetch_or(fault as u32, crate::sync::Ordering::SeqCst); // [relaxed] a test's switch, no data with it
+    }
+
+    pub fn clear(&self) {
+        self.0.store(0, crate::sync::Ordering::SeqCst); // [relaxed] a test's switch, no data with it
+    }
+
+    pub fn planted(&self, fault: Fault) -> bool {
+        self.0.load(crate::sync::Ordering::SeqCst) & fault as u32 != 0 // [relaxed] a test's switch
+    }
+}
+
+/// The faults planted in one log: none.
+#[cfg(not(test))]
+#[derive(Debug, Default)]
+pub(crate) struct Faults;
+
+#[cfg(not(test))]
+impl Faults {
+    #[inline(always)]
+    pub const fn planted(&self, _fault: Fault) -> bool {
+        false
+    }
+}
+
+impl Faults {
+    /// The error of that fault, where it is planted.
+    #[inline(always)]
+    pub fn check(&self, fault: Fault) -> io::Result<()> {
+        if !self.planted(fault) {
+            return Ok(());
+        }
+        let code = if fault == Fault::NoSpace { libc::ENOSPC } else { libc::EIO };
+        Err(io::Error::from_raw_os_error(code))
+    }
+}

@@ -1,0 +1,366 @@
+//! Opening a log: lock, list, scan, decide, act; then a new segment and the housekeeping thread.
+//!
+//! Everything up to `recovery::plan` only reads, so a log that is refused is left as it was. Then, in this order, each step
+//! durable before the next: pads over dead reservations, `[D, end)` written again and synced (after a failed sync the
+//! page cache shows what the disk does not have: 1.9), leftovers removed from the highest down, the new segment made,
+//! old ones trimmed. A crash between two steps leaves a log that the next open takes up.
+//!
+//! # Limits
+//!
+//! The lock is `flock` on the file `lock`; it holds the owner's process id for the message to the second one.
+
+use super::error::{Action, LogError, StorageError};
+use super::fault::Faults;
+use super::format::{
+    FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, Kind, OPEN_BODY_BYTES, POSITION_MAX,
+    Position, SegmentHeader, durable_lag,
+};
+use super::group::GroupSync;
+use super::options::{LogOptions, Sizes};
+use super::prepare::{self, Preparer};
+use super::recovery::{self, Chain, Link, Plan};
+use super::scan::{self, Scan};
+use super::segment::{Segment, Segments, Table, trimmed_bytes};
+use super::storage;
+use super::tail::{Bounds, Budget, Tail};
+use super::{AppendError, Log, Owned, Record, Recovery, Shared, random_u64, random_u128};
+use crate::clock::{Clock, SystemClock};
+use crate::sync::{Arc, Mutex, thread};
+use rayon::prelude::*;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// The file that the owner locks.
+const LOCK: &str = "lock";
+/// Written again at a time.
+const REWRITE_BYTES: usize = 64 << 10;
+
+/// See [`Log::open`].
+pub(crate) fn open(dir: &Path, options: LogOptions) -> Result<Log, LogError> {
+    let sizes = options.check()?;
+    make_directory(dir)?;
+    let lock = lock(dir)?;
+    let boot_id = storage::boot_id()?;
+    let mut found = Found::look(dir, boot_id, &|_| {})?;
+    let dropped = act(dir, &mut found)?;
+    let clock = SystemClock::new();
+    let header = next_header(dir, &found, sizes.segment_bytes, boot_id, clock.now_ns())?;
+    let old = found.sealed(false)?;
+    let old_bytes = old.iter().map(|segment| segment.file_bytes).sum();
+    let shared = Arc::new(Shared {
+        dir: dir.to_owned(),
+        id: header.log_id,
+        segment_bytes: sizes.segment_bytes,
+        disk_max_bytes: sizes.disk_max_bytes,
+        tail: Tail::new(bounds(&header, &sizes, old_bytes)),
+        segments: Segments::new(Table::new(old, header.base, header.capacity)),
+        group: GroupSync::new(header.base),
+        preparer: Preparer::default(),
+        faults: Faults::default(),
+        clock,
+    });
+    shared.segments.push(Segment::create(dir, header)?);
+    let recovery = recovered(&found.plan, dropped);
+    first_frame(&shared, &recovery)?;
+    let housekeeper = start_housekeeper(&shared)?;
+    let owned = Owned { lock: Some(lock), housekeeper: Some(housekeeper), closed: None };
+    Ok(Log { shared, recovery, owned: Mutex::new(owned) })
+}
+
+/// What is on disk, and what it means.
+pub(crate) struct Found {
+    pub chain: Chain,
+    pub scans: Vec<Scan>,
+    pub plan: Plan,
+    pub temporaries: Vec<std::path::PathBuf>,
+}
+
+impl Found {
+    /// Looks and decides; changes nothing.
+    pub fn look(
+        dir: &Path,
+        boot_id: u128,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Self, LogError> {
+        let listing = scan::list(dir)?;
+        let chain = recovery::chain(listing.segments)?;
+        let scans = scan_all(&chain.links, progress)?;
+        let plan = recovery::plan(&chain.links, &scans, boot_id)?;
+        Ok(Self { chain, scans, plan, temporaries: listing.temporaries })
+    }
+
+    /// The links that the plan keeps.
+    pub fn kept(&self) -> &[Link] {
+        &self.chain.links[..self.plan.kept]
+    }
+
+    /// Where a kept link ends.
+    fn end_of(&self, index: usize) -> u64 {
+        let is_last = index + 1 == self.plan.kept;
+        if is_last { self.plan.end } else { self.chain.links[index].stop }
+    }
+
+    /// The kept links, to be read. `holes`: the dead reservations are not padded on disk.
+    pub fn sealed(&self, holes: bool) -> Result<Vec<Arc<Segment>>, LogError> {
+        let mut sealed = Vec::with_capacity(self.plan.kept);
+        for (index, link) in self.kept().iter().enumerate() {
+            let path = &link.listed.path;
+            let bytes = std::fs::metadata(path).map_err(StorageError::on(Action::Read, path))?.len();
+            let mut one = Segment::sealed(path.clone(), link.header, self.end_of(index), bytes)?;
+            if holes {
+                let mine = self.plan.pads.iter().filter(|(of, _)| *of == index);
+                one.holes = mine.map(|(_, range)| range.clone()).collect();
+            }
+            sealed.push(Arc::new(one));
+        }
+        Ok(sealed)
+    }
+}
+
+/// Scans all links, as many at a time as there are threads in the pool.
+pub(crate) fn scan_all(
+    links: &[Link],
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<Scan>, StorageError> {
+    links
+        .par_iter()
+        .map(|link| scan::scan(&link.listed, &link.header, link.stop, &mut |bytes| progress(bytes)))
+        .collect()
+}
+
+fn make_directory(dir: &Path) -> Result<(), LogError> {
+    match std::fs::metadata(dir) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => return Err(LogError::NotADirectory { path: dir.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(LogError::NotADirectory { path: dir.to_owned() });
+        }
+        Err(error) => return Err(StorageError::on(Action::Open, dir)(error).into()),
+    }
+    std::fs::create_dir_all(dir).map_err(StorageError::on(Action::Create, dir))?;
+    // The name of the directory itself has to survive too. A relative path of one part has "" for a parent.
+    match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => storage::sync_dir(parent)?,
+        None => storage::sync_dir(Path::new("."))?,
+    }
+    Ok(())
+}
+
+/// Takes the directory for this owner.
+fn lock(dir: &Path) -> Result<File, LogError> {
+    let path = dir.join(LOCK);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(StorageError::on(Action::Create, &path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(LogError::Locked { dir: dir.to_owned(), pid: read_pid(&mut file) });
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(StorageError::on(Action::Lock, &path)(error).into());
+        }
+    }
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(StorageError::on(Action::Write, &path))?;
+    Ok(file)
+}
+
+/// Keeps owners out while somebody looks. A directory in which nobody ever took the lock has no owner.
+pub(crate) fn lock_shared(dir: &Path) -> Result<Option<File>, LogError> {
+    let path = dir.join(LOCK);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StorageError::on(Action::Open, &path)(error).into()),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            Err(LogError::Locked { dir: dir.to_owned(), pid: read_pid(&mut file) })
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(StorageError::on(Action::Lock, &path)(error).into())
+        }
+    }
+}
+
+fn read_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Does what the plan says; answers how many files were removed.
+fn act(dir: &Path, found: &mut Found) -> Result<u64, LogError> {
+    for (index, hole) in &found.plan.pads {
+        write_pad(&found.chain.links[*index], hole, found.plan.durable)?;
+    }
+    for index in 0..found.plan.kept {
+        let from = found.chain.links[index].header.base.max(found.plan.durable);
+        write_again(&found.chain.links[index], from..found.end_of(index))?;
+    }
+    for temporary in &found.temporaries {
+        storage::remove(dir, temporary)?;
+    }
+    let unused = found.chain.links[found.plan.kept..].iter().map(|link| &link.listed);
+    let mut gone: Vec<_> = found.chain.leftovers.iter().chain(unused).collect();
+    gone.sort_by_key(|listed| std::cmp::Reverse(listed.name_base));
+    for listed in &gone {
+        storage::remove(dir, &listed.path)?;
+    }
+    for (index, link) in found.kept().iter().enumerate() {
+        trim(link, found.end_of(index))?;
+    }
+    Ok(gone.len() as u64)
+}
+
+fn open_to_write(link: &Link) -> Result<File, StorageError> {
+    let path = &link.listed.path;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(StorageError::on(Action::Open, path))
+}
+
+fn write_pad(link: &Link, hole: &Range<u64>, durable: u64) -> Result<(), StorageError> {
+    let file = open_to_write(link)?;
+    let len = (hole.end - hole.start) as u32; // within a segment, whose capacity is a u32
+    let header = FrameHeader::pad(len, durable_lag(hole.start, durable));
+    let offset = HEADER_PAGE_BYTES + hole.start - link.header.base;
+    file.write_all_at(&header.encode(link.header.seal(), hole.start), offset)
+        .map_err(StorageError::on(Action::Write, &link.listed.path))
+}
+
+/// Writes a range with what it holds, and syncs.
+fn write_again(link: &Link, range: Range<u64>) -> Result<(), StorageError> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    let path = &link.listed.path;
+    let file = open_to_write(link)?;
+    let bytes = file.metadata().map_err(StorageError::on(Action::Read, path))?.len();
+    let mut at = HEADER_PAGE_BYTES + range.start - link.header.base;
+    let end = bytes.min(HEADER_PAGE_BYTES + range.end - link.header.base);
+    let mut buffer = vec![0; REWRITE_BYTES];
+    while at < end {
+        let piece = (end - at).min(REWRITE_BYTES as u64) as usize;
+        file.read_exact_at(&mut buffer[..piece], at)
+            .map_err(StorageError::on(Action::Read, path))?;
+        file.write_all_at(&buffer[..piece], at).map_err(StorageError::on(Action::Write, path))?;
+        at += piece as u64;
+    }
+    file.sync_all().map_err(StorageError::on(Action::Sync, path))
+}
+
+fn trim(link: &Link, end: u64) -> Result<(), StorageError> {
+    let bytes = trimmed_bytes(&link.header, end);
+    if link.listed.file_bytes <= bytes {
+        return Ok(());
+    }
+    let file = open_to_write(link)?;
+    file.set_len(HEADER_PAGE_BYTES + end - link.header.base)
+        .and_then(|()| file.set_len(bytes)) // zeros behind the end
+        .map_err(StorageError::on(Action::Allocate, &link.listed.path))?;
+    file.sync_all().map_err(StorageError::on(Action::Sync, &link.listed.path))
+}
+
+/// The header of the segment that this open starts.
+fn next_header(
+    dir: &Path,
+    found: &Found,
+    capacity: u64,
+    boot_id: u128,
+    created_ns: u64,
+) -> Result<SegmentHeader, LogError> {
+    let any = found.chain.links.first().map(|link| link.header);
+    let last = found.kept().last().map(|link| link.header);
+    let end = found.plan.end;
+    let alignment = last.map_or(capacity, |last| capacity.max(last.capacity));
+    let base = end.next_multiple_of(alignment);
+    if base > POSITION_MAX - capacity {
+        let file = dir.to_owned();
+        let what = super::DamageKind::SegmentHeader;
+        return Err(super::Damage { file, offset: 0, what }.into());
+    }
+    Ok(SegmentHeader {
+        log_id: match any {
+            Some(first) => first.log_id,
+            None => random_u128(dir)?,
+        },
+        boot_id,
+        base,
+        capacity,
+        salt: random_u64(dir)?,
+        prev_salt: last.map_or(0, |last| last.salt),
+        prev_end: end,
+        durable: end,
+        created_ns,
+    })
+}
+
+fn bounds(header: &SegmentHeader, sizes: &Sizes, old_bytes: u64) -> Bounds {
+    let capacity = header.capacity;
+    let allowed = (POSITION_MAX - header.base) / capacity;
+    let segments = sizes.segments_max(old_bytes).min(allowed);
+    Bounds {
+        start: header.base,
+        segment_bytes: capacity,
+        publish_max: header.base + (segments - 1) * capacity,
+        settle_max: header.base + segments * capacity,
+    }
+}
+
+fn recovered(plan: &Plan, files_dropped: u64) -> Recovery {
+    Recovery {
+        clean: plan.clean || plan.kept == 0,
+        end: Position::of(plan.end),
+        durable: Position::of(plan.durable.min(plan.end)),
+        padded: plan.pads.len() as u64,
+        files_dropped,
+        frames_discarded: plan.discarded_frames,
+        bytes_discarded: plan.discarded_bytes,
+    }
+}
+
+/// Prepares the first step and writes the OPEN frame.
+fn first_frame(shared: &Arc<Shared>, recovery: &Recovery) -> Result<(), LogError> {
+    prepare::first_step(shared)?;
+    let mut body = [0; OPEN_BODY_BYTES];
+    let words = [recovery.end.as_u64(), recovery.padded, recovery.files_dropped];
+    for (slot, word) in body.chunks_exact_mut(8).zip(words) {
+        slot.copy_from_slice(&word.to_le_bytes());
+    }
+    let len = (FRAME_HEADER_BYTES + OPEN_BODY_BYTES) as u32;
+    let record = Record { tag: 0, topic: 0, time_ns: shared.clock.now_ns(), parts: &[&body] };
+    let mut header = record.header(Kind::Open, len);
+    header.body_crc = crc32c::crc32c(&body);
+    match shared.reserve(len, Budget::Settle) {
+        Ok(reserved) => {
+            shared.write(reserved, header, |pen| pen.put(&body));
+            Ok(())
+        }
+        Err(AppendError::Poisoned(error) | AppendError::Storage(error)) => Err(error.into()),
+        Err(refused) => unreachable!("a new segment has room for its first frame: {refused}"),
+    }
+}
+
+fn start_housekeeper(shared: &Arc<Shared>) -> Result<thread::JoinHandle<()>, LogError> {
+    let theirs = shared.clone();
+    let started = thread::Builder::new()
+        .name("millstream-log".to_owned())
+        .spawn(move || theirs.preparer.run(&theirs))
+        .map_err(StorageError::on(Action::Start, &shared.dir))?;
+    Ok(started)
+}

@@ -1,0 +1,269 @@
+//! `Segment`: one file of the log, and the table of all of them.
+//!
+//! The table is an immutable list behind an `ArcSwap`. A helper that stalls after reading `committed` must not find its
+//! segment unmapped: the guard it holds keeps the list alive, and the list its maps. That is what an epoch scheme would
+//! give, without `unsafe` on either side; the price, a guard per append, is a few nanoseconds.
+//!
+//! ```text
+//!   old segments: any size, sealed            | live ones: all of this open's size, one behind the other
+//!   [base, end)  [base, end)   ...            | [live_base + n * capacity, + capacity)
+//! ```
+
+use super::error::{Action, Damage, DamageKind, StorageError};
+use super::fault::{Fault, Faults};
+use super::format::{FrameHeader, HEADER_PAGE_BYTES, HeaderRead, Kind, Seal, SegmentHeader};
+use super::storage::{self, Access, Map};
+use super::tail::{Seen, Words};
+use crate::sync::{Arc, AtomicU32};
+use arc_swap::{ArcSwap, Guard};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// The extension of a segment file.
+pub(crate) const EXTENSION: &str = "seg";
+
+/// One file of the log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub header: SegmentHeader,
+    pub path: PathBuf,
+    /// Where its frames end: known for an old segment, the capacity's end for a live one.
+    pub end: u64,
+    /// Bytes of disk it counts for.
+    pub file_bytes: u64,
+    /// Stretches that hold nothing and that nobody has padded: only in an archive, which changes nothing.
+    pub holes: Vec<std::ops::Range<u64>>,
+    file: File,
+    map: Map,
+    seal: Seal,
+    access: Access,
+}
+
+impl Segment {
+    /// Makes a new segment in `dir`, with nothing prepared.
+    pub fn create(dir: &Path, header: SegmentHeader) -> Result<Self, StorageError> {
+        let path = path_of(dir, header.base);
+        let file = storage::create_segment(dir, &path, &header)?;
+        let file_bytes = HEADER_PAGE_BYTES + header.capacity;
+        Self::over(path, file, header, header.capacity_end(), file_bytes, Access::Write)
+    }
+
+    /// An old segment whose frames end at `end`.
+    pub fn sealed(
+        path: PathBuf,
+        header: SegmentHeader,
+        end: u64,
+        file_bytes: u64,
+    ) -> Result<Self, StorageError> {
+        let file = File::open(&path).map_err(StorageError::on(Action::Open, &path))?;
+        Self::over(path, file, header, end, file_bytes, Access::Read)
+    }
+
+    fn over(
+        path: PathBuf,
+        file: File,
+        header: SegmentHeader,
+        end: u64,
+        file_bytes: u64,
+        access: Access,
+    ) -> Result<Self, StorageError> {
+        let map = Map::new(&file, header.base, file_bytes, access)
+            .map_err(StorageError::on(Action::Map, &path))?;
+        let seal = header.seal();
+        Ok(Self { header, path, end, file_bytes, holes: Vec::new(), file, map, seal, access })
+    }
+
+    /// What seals its frames.
+    pub fn seal(&self) -> Seal {
+        self.seal
+    }
+
+    /// Its bytes.
+    pub fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// Does `at` lie inside its capacity?
+    fn holds(&self, at: u64) -> bool {
+        self.header.base <= at && at < self.header.capacity_end()
+    }
+
+    /// Prepares `bytes` from position `at` on: blocks and zeros.
+    pub fn prepare(&self, at: u64, bytes: u64, faults: &Faults) -> Result<(), StorageError> {
+        let offset = HEADER_PAGE_BYTES + at - self.header.base;
+        faults
+            .check(Fault::NoSpace)
+            .and_then(|()| storage::prepare(&self.file, offset, bytes))
+            .map_err(StorageError::on(Action::Allocate, &self.path))
+    }
+
+    /// Makes what is written durable.
+    pub fn sync(&self, faults: &Faults) -> Result<(), StorageError> {
+        faults
+            .check(Fault::SyncFails)
+            .and_then(|()| self.file.sync_data())
+            .map_err(StorageError::on(Action::Sync, &self.path))
+    }
+
+    /// Gives back what lies behind `end`, but for one zero length word that ends the row of frames.
+    pub fn trim(&self, end: u64) -> Result<(), StorageError> {
+        let bytes = trimmed_bytes(&self.header, end);
+        self.file.set_len(bytes).map_err(StorageError::on(Action::Allocate, &self.path))?;
+        self.file.sync_all().map_err(StorageError::on(Action::Sync, &self.path))
+    }
+
+    /// Makes cold bytes warm, so that a read error of the disk is a value and not a signal. Live segments are warm:
+    /// their pages were written by this process.
+    pub fn warm(&self, at: u64, bytes: u64) -> Result<(), StorageError> {
+        if self.access == Access::Write || bytes == 0 {
+            return Ok(());
+        }
+        self.map
+            .populate(at, bytes as usize)
+            .map_err(StorageError::on(Action::Read, &self.path))
+    }
+
+    /// The frame at `at`, its header checked: `None` where nothing is.
+    pub fn frame(&self, at: u64, seen: Seen) -> Result<Option<FrameHeader>, Damage> {
+        let end = self.end.min(seen.end());
+        let Some(bytes) = self.header_bytes(at, end, seen) else {
+            return Err(self.damage(at, DamageKind::FrameMissing));
+        };
+        match FrameHeader::read(bytes, self.seal, at, end) {
+            HeaderRead::Good(header) => Ok(Some(header)),
+            HeaderRead::Zero => Ok(None),
+            HeaderRead::Bad => Err(self.damage(at, DamageKind::FrameHeader)),
+        }
+    }
+
+    /// Checks the body of the frame at `at` against its checksum.
+    pub fn check_body(&self, at: u64, header: &FrameHeader, seen: Seen) -> Result<(), Damage> {
+        if header.kind == Kind::Pad {
+            return Ok(());
+        }
+        let whole = crc32c::crc32c(self.body(at, header, seen)) == header.body_crc;
+        if whole { Ok(()) } else { Err(self.damage(at, DamageKind::FrameBody)) }
+    }
+
+    /// The header of the inner record at `at` of a batch that ends at `end`.
+    pub fn inner(&self, at: u64, end: u64, seen: Seen) -> Option<FrameHeader> {
+        let bytes = self.header_bytes(at, end, seen)?;
+        FrameHeader::read_inner(bytes, end - at)
+    }
+
+    fn header_bytes(&self, at: u64, end: u64, seen: Seen) -> Option<&[u8; 32]> {
+        let fits = at.checked_add(32).is_some_and(|behind| behind <= end.min(seen.end()));
+        fits.then(|| self.map.read(at, 32, seen).first_chunk().expect("32 bytes were asked for"))
+    }
+
+    /// The body of the frame or inner record at `at`.
+    pub fn body(&self, at: u64, header: &FrameHeader, seen: Seen) -> &[u8] {
+        self.map.read(at + 32, header.body_bytes() as usize, seen)
+    }
+
+    /// Damage at position `at` of this segment.
+    pub fn damage(&self, at: u64, what: DamageKind) -> Damage {
+        let offset = HEADER_PAGE_BYTES + at.saturating_sub(self.header.base);
+        Damage { file: self.path.clone(), offset, what }
+    }
+}
+
+/// The length of a segment file whose frames end at `end`: one more length word is kept, on whole pages.
+pub(crate) fn trimmed_bytes(header: &SegmentHeader, end: u64) -> u64 {
+    let kept = end - header.base + 32;
+    HEADER_PAGE_BYTES + kept.next_multiple_of(HEADER_PAGE_BYTES).min(header.capacity)
+}
+
+/// The file of the segment with that base.
+pub(crate) fn path_of(dir: &Path, base: u64) -> PathBuf {
+    dir.join(format!("{base:016x}.{EXTENSION}"))
+}
+
+/// All segments, at one moment.
+#[derive(Debug)]
+pub(crate) struct Table {
+    list: Vec<Arc<Segment>>,
+    /// Index, base and size of the live ones.
+    live: usize,
+    live_base: u64,
+    capacity: u64,
+}
+
+impl Table {
+    /// A table of old segments; live ones of `capacity` bytes will follow from `live_base` on.
+    pub fn new(list: Vec<Arc<Segment>>, live_base: u64, capacity: u64) -> Self {
+        Self { live: list.len(), list, live_base, capacity }
+    }
+
+    /// The segment in which `at` lies.
+    pub fn holding(&self, at: u64) -> Option<&Arc<Segment>> {
+        let found = match at.checked_sub(self.live_base) {
+            Some(ahead) => self.list.get(self.live + (ahead / self.capacity) as usize)?,
+            None => &self.list[self.list.partition_point(|one| one.header.base <= at).checked_sub(1)?],
+        };
+        found.holds(at).then_some(found)
+    }
+
+    /// The first segment whose base is not below `at`.
+    pub fn from(&self, at: u64) -> Option<&Arc<Segment>> {
+        self.list.get(self.list.partition_point(|one| one.header.base < at))
+    }
+
+    /// All of them, oldest first.
+    pub fn list(&self) -> &[Arc<Segment>] {
+        &self.list
+    }
+}
+
+/// The table, as it changes.
+#[derive(Debug)]
+pub(crate) struct Segments(ArcSwap<Table>);
+
+impl Segments {
+    pub fn new(table: Table) -> Self {
+        Self(ArcSwap::from_pointee(table))
+    }
+
+    /// The table now. Taken after a reservation it holds the reserved bytes, by [L4].
+    pub fn view(&self) -> View<'_> {
+        View { now: self.0.load(), all: self }
+    }
+
+    /// The table now, to keep.
+    pub fn snapshot(&self) -> Arc<Table> {
+        self.0.load_full()
+    }
+
+    /// Adds a live segment. Only the preparing thread changes the table.
+    pub fn push(&self, segment: Segment) {
+        let old = self.0.load();
+        let mut list = old.list.clone();
+        list.push(Arc::new(segment));
+        self.0.store(Arc::new(Table { list, ..**old }));
+    }
+}
+
+/// The table at one moment, with a way to a newer one for a helper that comes past its end.
+pub(crate) struct View<'a> {
+    now: Guard<Arc<Table>>,
+    all: &'a Segments,
+}
+
+impl View<'_> {
+    pub fn table(&self) -> &Table {
+        &self.now
+    }
+}
+
+impl Words for View<'_> {
+    fn word<R>(&self, at: u64, look: impl FnOnce(&AtomicU32) -> R) -> R {
+        match self.now.holding(at) {
+            Some(segment) => look(segment.map().word(at)),
+            None => {
+                let newer = self.all.0.load();
+                let segment = newer.holding(at).expect("a position below the limit has a segment");
+                look(segment.map().word(at))
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The edge to the operating system: maps, and the calls that std does not have.
+//!
+//! A [`Map`] is addressed by position. It gives out a frame's length word, takes the bytes of a [`Claim`], and shows
+//! bytes below a [`Seen`]: the two proofs come from `tail.rs` alone, so the callers need no `unsafe`.
+//!
+//! # Who may touch which byte
+//!
+//! | bytes | written by | read by |
+//! |-------|------------|---------|
+//! | of a claim, but its length word | the claim's holder, once | nobody, until it is committed |
+//! | length words at frame starts | atomically, by the claim's holder | atomically, by helpers; plainly below `committed` |
+//! | below `committed` | nobody any more | everybody |
+//!
+//! # Limits
+//!
+//! Another process that changes the files under a live map breaks this; the owner's lock keeps other millstreams out. A
+//! file that is shrunk under its map kills the process (SIGBUS). So does a read error of the disk under a map: cold
+//! bytes are populated first, which answers it as a value. A forked child that does not exec keeps the lock.
+
+#![allow(unsafe_code)]
+
+use super::error::{Action, StorageError};
+use super::format::{HEADER_PAGE_BYTES, SegmentHeader};
+use super::tail::{Claim, Seen};
+use crate::sync::AtomicU32;
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Zeros are written in pieces of this: larger ones make the page cache use large folios, and then each small sync
+/// writes a whole one.
+const ZERO_PIECE_BYTES: usize = 16 << 10;
+
+/// A segment file in memory.
+#[derive(Debug)]
+pub(crate) struct Map {
+    raw: MmapRaw,
+    /// Position of the byte behind the header page.
+    base: u64,
+}
+
+/// Is a map there to be written?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+impl Map {
+    /// Maps the first `bytes` of a segment file with that base.
+    pub fn new(file: &File, base: u64, bytes: u64, access: Access) -> io::Result<Self> {
+        let len = usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let mut options = MmapOptions::new();
+        options.len(len);
+        let raw = match access {
+            Access::Read => options.map_raw_read_only(file)?,
+            Access::Write => options.map_raw(file)?,
+        };
+        Ok(Self { raw, base })
+    }
+
+    /// The place of `bytes` bytes from `at` in the map.
+    fn offset(&self, at: u64, bytes: usize) -> usize {
+        let from_base = at.checked_sub(self.base).expect("the position lies in this segment");
+        let offset = (from_base + HEADER_PAGE_BYTES) as usize;
+        assert!(bytes <= self.raw.len() && offset <= self.raw.len() - bytes, "outside of the map");
+        offset
+    }
+
+    /// The length word of the frame at `at`, in a map made for writing.
+    pub fn word(&self, at: u64) -> &AtomicU32 {
+        let offset = self.offset(at, size_of::<u32>());
+        assert!(offset.is_multiple_of(size_of::<u32>()), "frames are aligned");
+        // SAFETY: `offset` has just checked that the word lies inside the map, which lives as long as `self`.
+        let word = unsafe { self.raw.as_mut_ptr().add(offset) };
+        // SAFETY: pages are aligned and so is the offset; the map outlives the reference. Frame starts are
+        // written atomically only (the table above: `write` refuses a claim's first word).
+        unsafe { AtomicU32::from_ptr(word.cast()) }
+    }
+
+    /// Writes `bytes` at `at`, inside the claim and behind its length word.
+    pub fn write(&self, at: u64, bytes: &[u8], claim: &Claim) {
+        let inside = claim.at() + size_of::<u32>() as u64 <= at
+            && at + bytes.len() as u64 <= claim.end();
+        assert!(inside, "outside of the claim");
+        let offset = self.offset(at, bytes.len());
+        // SAFETY: `offset` has just checked that the bytes lie inside the map.
+        let to = unsafe { self.raw.as_mut_ptr().add(offset) };
+        // SAFETY: `to` is inside the map, which is private to this module, so `bytes` cannot overlap the claim's
+        // bytes unless they are a committed frame's; a claim's are not. `Tail::reserve` gave them to this holder
+        // alone, and no reader comes before the commit.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) }
+    }
+
+    /// `bytes` bytes from `at`, below what was seen committed.
+    pub fn read(&self, at: u64, bytes: usize, seen: Seen) -> &[u8] {
+        assert!(at + bytes as u64 <= seen.end(), "not committed yet");
+        let offset = self.offset(at, bytes);
+        // SAFETY: `offset` has just checked that the bytes lie inside the map.
+        let from = unsafe { self.raw.as_ptr().add(offset) };
+        // SAFETY: they are inside the map, which outlives `self`; and below `committed`, which `Seen` proves, so
+        // by [L1] and [L3] they are written, and nobody writes them again.
+        unsafe { std::slice::from_raw_parts(from, bytes) }
+    }
+
+    /// Brings `bytes` bytes from `at` into memory, so that a read error is a value. Kernels before 5.14 cannot.
+    pub fn populate(&self, at: u64, bytes: usize) -> io::Result<()> {
+        let page = HEADER_PAGE_BYTES as usize;
+        let offset = self.offset(at, bytes);
+        let start = offset - offset % page;
+        match self.raw.advise_range(Advice::PopulateRead, start, offset + bytes - start) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// The kernel's id of this boot: another one in a segment means that the machine went down since.
+pub(crate) fn boot_id() -> Result<u128, StorageError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let text = std::fs::read_to_string(path).map_err(StorageError::on(Action::Read, path))?;
+    let digits: String = text.trim().chars().filter(|sign| *sign != '-').collect();
+    u128::from_str_radix(&digits, 16)
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+        .map_err(StorageError::on(Action::Read, path))
+}
+
+/// Makes a segment file under its final name: header written, synced, renamed, directory synced. The space behind the
+/// header is a hole; see [`prepare`].
+pub(crate) fn create_segment(
+    dir: &Path,
+    path: &Path,
+    header: &SegmentHeader,
+) -> Result<File, StorageError> {
+    let bytes = HEADER_PAGE_BYTES + header.capacity;
+    let temporary = path.with_extension("seg.tmp");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(StorageError::on(Action::Create, &temporary))?;
+    check_file_limit(bytes)
+        .and_then(|()| allocate(&file, 0, HEADER_PAGE_BYTES))
+        .and_then(|()| file.set_len(bytes))
+        .map_err(StorageError::on(Action::Allocate, &temporary))?;
+    file.write_all_at(&header.encode(), 0)
+        .map_err(StorageError::on(Action::Write, &temporary))?;
+    file.sync_all().map_err(StorageError::on(Action::Sync, &temporary))?;
+    std::fs::rename(&temporary, path).map_err(StorageError::on(Action::Rename, path))?;
+    sync_dir(dir)?;
+    Ok(file)
+}
+
+/// Gives `bytes` bytes from `offset` their blocks and fills them with zeros, so that a store through the map can
+/// neither miss space (SIGBUS) nor wait for an extent to be converted.
+pub(crate) fn prepare(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    const ZEROS: [u8; ZERO_PIECE_BYTES] = [0; ZERO_PIECE_BYTES];
+    allocate(file, offset, bytes)?;
+    let mut done = 0;
+    while done < bytes {
+        let piece = (bytes - done).min(ZERO_PIECE_BYTES as u64);
+        file.write_all_at(&ZEROS[..piece as usize], offset + done)?;
+        done += piece;
+    }
+    Ok(())
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
+    File::open(dir)
+        .and_then(|opened| opened.sync_all())
+        .map_err(StorageError::on(Action::Sync, dir))
+}
+
+/// Removes a file and makes that durable.
+pub(crate) fn remove(dir: &Path, path: &Path) -> Result<(), StorageError> {
+    std::fs::remove_file(path).map_err(StorageError::on(Action::Remove, path))?;
+    sync_dir(dir)
+}
+
+fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    let (Ok(offset), Ok(bytes)) = (libc::off_t::try_from(offset), libc::off_t::try_from(bytes))
+    else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    loop {
+        // SAFETY: `file` is open, so its descriptor is valid for the call; the call touches no memory of ours.
+        if unsafe { libc::fallocate(file.as_raw_fd(), 0, offset, bytes) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            // The file system has no such call: the zeros that follow allocate.
+            Some(libc::EOPNOTSUPP | libc::ENOSYS) => return Ok(()),
+            _ => return Err(error),
+        }
+    }
+}
+
+/// A file past the process's limit would not answer an error but raise SIGXFSZ, which kills.
+fn check_file_limit(bytes: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is ours and has the type that the call fills.
+    let answered = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } == 0;
+    if answered && limit.rlim_cur < bytes {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    Ok(())
+}

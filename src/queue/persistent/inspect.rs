@@ -1,0 +1,142 @@
+//! Looking at a queue's directory without owning the queue: nothing is written, no segment is begun.
+//!
+//! An [`Inspection`] is the sum of the records as the last owner left them, by the same replay that opens the queue. It
+//! holds the directory's lock while it lives, so that what it shows stays true.
+
+use super::envelope;
+use crate::error::{OpenError, QueueError};
+use crate::log::{Archive, LogError, Position, SegmentInfo};
+use crate::message::{Envelope, MessageId};
+use crate::queue::QueueDepth;
+use crate::queue::records;
+use crate::queue::replay::Replay;
+use crate::queue::routes::Filter;
+use crate::queue::window::storage;
+use crate::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A persistent queue that nobody has open, looked at from outside.
+pub struct Inspection {
+    archive: Archive,
+    replay: Replay,
+}
+
+impl Inspection {
+    /// Reads the queue in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// Somebody has it open, there is none, or it cannot be read.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let archive = Archive::open(dir.as_ref()).map_err(OpenError::from)?;
+        let start = archive.start();
+        let replay = Replay::of(archive.reader(start), || archive.reader(start));
+        Ok(Self { replay: replay.map_err(OpenError::Records)?, archive })
+    }
+
+    /// What it holds, subscription by subscription.
+    pub fn depth(&self) -> QueueDepth {
+        self.replay.depth()
+    }
+
+    /// How many topics it has.
+    pub fn topics(&self) -> usize {
+        self.replay.topics.len()
+    }
+
+    /// The files of its log.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.archive.segments()
+    }
+
+    /// Where its log ends.
+    pub fn end(&self) -> Position {
+        self.archive.end()
+    }
+
+    /// Up to where its log is known to be durable.
+    pub fn durable(&self) -> Position {
+        self.archive.durable()
+    }
+
+    /// Did its last owner close it?
+    pub fn is_clean(&self) -> bool {
+        self.archive.clean()
+    }
+
+    /// The oldest unsettled messages whose topic `filter` matches, at most `count`, each once.
+    ///
+    /// # Errors
+    ///
+    /// An invalid filter, or the log could not be read.
+    pub fn peek(&self, filter: &str, count: usize) -> Result<Vec<Arc<Envelope>>, QueueError> {
+        let filter = Filter::new(filter)?;
+        let mut oldest: BTreeMap<MessageId, Arc<Envelope>> = BTreeMap::new();
+        for subscription in self.replay.subscriptions.values() {
+            let mut found = 0;
+            for place in subscription.positions() {
+                if found == count {
+                    break;
+                }
+                if let Some(envelope) = self.envelope(place, &filter)? {
+                    oldest.insert(envelope.id(), envelope);
+                    found += 1;
+                }
+            }
+        }
+        self.peek_held(&filter, count, &mut oldest)?;
+        Ok(oldest.into_values().take(count).collect())
+    }
+
+    /// Adds the oldest messages that no subscription has ever matched.
+    fn peek_held(
+        &self,
+        filter: &Filter,
+        count: usize,
+        oldest: &mut BTreeMap<MessageId, Arc<Envelope>>,
+    ) -> Result<(), QueueError> {
+        let held = |topic: u32| {
+            let topic = self.replay.topics.get(topic as usize);
+            topic.is_some_and(|topic| !topic.claimed && filter.matches(&topic.topic))
+        };
+        if !(0..self.replay.topics.len() as u32).any(held) {
+            return Ok(());
+        }
+        let (mut reader, mut found) = (self.archive.reader(self.archive.start()), 0);
+        while found < count {
+            let record = reader.next().map_err(|error| storage("read the log", error))?;
+            let Some(record) = record else { break };
+            if records::is_message(record.tag()) && held(record.topic()) {
+                let envelope = self.envelope(records::place(record.position()), filter)?;
+                found += envelope.iter().len();
+                oldest.extend(envelope.map(|envelope| (envelope.id(), envelope)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The message at `place`, if its topic matches and it is one.
+    fn envelope(&self, place: u64, filter: &Filter) -> Result<Option<Arc<Envelope>>, QueueError> {
+        let position = Position::from_u64(place).unwrap_or(self.archive.start());
+        let record = self.archive.record(position).map_err(|error| storage("read the log", error))?;
+        let topic = self.replay.topics.get(record.topic() as usize);
+        let topic = topic.filter(|topic| filter.matches(&topic.topic));
+        let read = topic.map(|topic| envelope(&record, &topic.topic, self.archive.id() as u64));
+        Ok(read.and_then(Result::ok))
+    }
+}
+
+/// Who may do something about it: another owner, or the settings, or the directory.
+impl From<LogError> for OpenError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Locked { .. } => Self::InUse { source: Arc::new(error) },
+            LogError::Option { key, value, reason } => {
+                let key = if key == "disk_max_bytes" { "disk_bytes_max" } else { key };
+                Self::Setting { key, value: value.to_string(), reason: reason.to_owned() }
+            }
+            other => Self::Storage { source: Arc::new(other) },
+        }
+    }
+}

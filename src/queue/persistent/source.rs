@@ -1,0 +1,316 @@
+//! One subscription of a persistent queue: what it pulls from its window, and what it writes when it settles.
+//!
+//! The window's lock is held for the time of a look or a note. Nothing is written to the log under it, and no user
+//! code runs under it.
+//!
+//! # Orderings
+//!
+//! | pair | release side | acquire side | what crosses over |
+//! | --- | --- | --- | --- |
+//! | [P1] | `end` stores `ended` | `has_ended` loads it | the subscription takes and gives nothing more |
+//!
+//! The count of what lies ahead is [relaxed]: no data is read on its word.
+
+use super::{OPEN, CLOSED, Shared, envelope};
+use crate::error::QueueError;
+use crate::event::EventCount;
+use crate::log::{Log, LogError, Position, RecordRef};
+use crate::message::{Envelope, Message, MessageId, Topic};
+use crate::metrics::Event;
+use crate::queue::records::{self, Outcome, Settled};
+use crate::queue::replay::Identity;
+use crate::queue::routes::Filter;
+use crate::queue::window::{Next, Waiting, Window, storage};
+use crate::queue::{
+    Context, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
+};
+use crate::sync::{Arc, AtomicBool, AtomicI64, Mutex, Ordering, Weak};
+
+/// One subscription of a persistent queue.
+pub(super) struct PersistentSource {
+    pub(super) identity: Identity,
+    /// For dead letters and settlements; the queue owns its sources, not the other way round.
+    queue: Weak<Shared>,
+    context: Arc<Context>,
+    log: Arc<Log>,
+    lingering: Arc<EventCount>,
+    /// How many messages the window has yet to read; see the page on counts.
+    ahead: AtomicI64,
+    window: Mutex<Window>,
+    ended: AtomicBool,
+    signal: Signal,
+}
+
+impl PersistentSource {
+    /// A subscription of `queue` with `ahead` messages that `window` has yet to read.
+    pub(super) fn new(queue: &Arc<Shared>, identity: Identity, window: Window, ahead: u64) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            queue: Arc::downgrade(queue),
+            context: Arc::clone(&queue.context),
+            log: Arc::clone(&queue.log),
+            lingering: Arc::clone(&queue.lingering),
+            ahead: AtomicI64::new(ahead as i64),
+            window: Mutex::new(window),
+            ended: AtomicBool::new(false),
+            signal: Signal::default(),
+        })
+    }
+
+    /// What was settled and is not in the log yet, taken out to be written.
+    pub(super) fn unwritten(&self) -> Vec<Settled> {
+        self.window.lock().unwritten()
+    }
+
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.window.lock().has_unwritten()
+    }
+
+    /// How many messages are unsettled, without those whose next attempt is due after `until_ns`.
+    pub(super) fn outstanding(&self, until_ns: u64) -> u64 {
+        let later = self.window.lock().due_after(until_ns);
+        self.depth().total().saturating_sub(later)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire) // [P1]
+    }
+
+    /// Nothing more is taken or given.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release); // [P1]
+        self.signal.notify_all();
+    }
+
+    pub(super) fn count_ahead(&self, change: i64) {
+        self.ahead.fetch_add(change, Ordering::Relaxed); // [relaxed]
+    }
+
+    /// Is the record one of this subscription's messages?
+    fn is_mine(&self, queue: &Shared, record: &RecordRef) -> bool {
+        let position = records::place(record.position());
+        let entry = queue.topics.by_number(record.topic());
+        records::is_message(record.tag())
+            && self.identity.origin.covers(record.topic(), position)
+            && entry.is_some_and(|entry| self.identity.filter.matches(&entry.topic))
+    }
+
+    /// The same for the pump, which counts what it reads.
+    fn reads(&self, queue: &Shared, record: &RecordRef) -> bool {
+        let mine = self.is_mine(queue, record);
+        self.count_ahead(-i64::from(mine));
+        mine
+    }
+
+    /// The next message's record, and how it is leased.
+    fn take(&self, queue: &Shared) -> Result<Option<(RecordRef, Lease)>, LogError> {
+        let mut window = self.window.lock();
+        let now_ns = || self.context.clock.now_ns();
+        let Some(next) = window.take(now_ns, |record| self.reads(queue, record))? else {
+            return Ok(None);
+        };
+        drop(window);
+        Ok(Some(match next {
+            Next::Fresh(record) => {
+                let place = records::place(record.position());
+                let redelivered = !self.log.recovery().clean && record.position() < self.log.recovery().end;
+                (record, Lease { place, attempt: 1, redelivered, shard: 0 })
+            }
+            Next::Due(place, Waiting { attempt, redelivered }) => {
+                let position = Position::from_u64(place).unwrap_or(self.log.start());
+                let record = self.log.record(position)?;
+                (record, Lease { place, attempt, redelivered, shard: 0 })
+            }
+        }))
+    }
+
+    /// A record that cannot be read is not skipped in silence: its bytes go to the dead letters with the reason.
+    fn quarantine(
+        &self,
+        queue: &Shared,
+        record: &RecordRef,
+        topic: &Topic,
+        lease: &Lease,
+        error: &QueueError,
+    ) -> Result<(), QueueError> {
+        let id = MessageId::new(queue.incarnation, lease.place);
+        let message = Message::new(record.bytes(0..record.body().len()));
+        let (topic, accepted_ns) = (topic.clone(), record.time_ns());
+        let envelope = Arc::new(Envelope { id, topic, message, accepted_ns });
+        self.give_up(queue, &envelope, lease, &error.to_string())
+    }
+
+    /// Gives the message to the dead letters, or keeps it if they have no room.
+    fn give_up(
+        &self,
+        queue: &Shared,
+        envelope: &Arc<Envelope>,
+        lease: &Lease,
+        reason: &str,
+    ) -> Result<(), QueueError> {
+        let letter = dead_letter(envelope, &self.identity.name, lease.attempt, reason);
+        match (queue.bury(&letter, self.identity.number, lease.place), self.context.try_on()) {
+            (Ok(()), _) => {
+                self.context.recorder.count(lease.shard, Event::DeadLettered, 1);
+                let had_room = self.with_room(Window::settled_elsewhere);
+                queue.count(-1);
+                self.look_again(had_room);
+                Ok(())
+            }
+            (Err(_), Resolved::Retry { due_ns }) => self.retry(queue, lease, due_ns),
+            (Err(_), _) => unreachable!("trying on is a retry"),
+        }
+    }
+
+    fn retry(&self, queue: &Shared, lease: &Lease, due_ns: u64) -> Result<(), QueueError> {
+        let attempt = lease.attempt.saturating_add(1);
+        let outcome = self.note(queue, lease.place, Outcome::Retry { due_ns, attempt });
+        // Whoever sleeps must learn of the new due time.
+        self.signal.notify(1);
+        outcome
+    }
+
+    /// Notes a settlement in the window, and writes the gathered ones when they are many.
+    fn note(&self, queue: &Shared, position: u64, outcome: Outcome) -> Result<(), QueueError> {
+        let (had_room, full, first) = {
+            let mut window = self.window.lock();
+            let (had_room, first) = (window.has_room(), !window.has_unwritten());
+            (had_room, window.settle(position, outcome), first)
+        };
+        self.look_again(had_room);
+        match full {
+            Some(entries) => queue.record(self.identity.number, &entries),
+            None => {
+                if first {
+                    self.lingering.notify_one();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Changes the window; tells whether the pump had room before.
+    fn with_room(&self, change: impl FnOnce(&mut Window)) -> bool {
+        let mut window = self.window.lock();
+        let had_room = window.has_room();
+        change(&mut window);
+        had_room
+    }
+
+    /// The pump had stopped for want of room, and now there is some.
+    fn look_again(&self, had_room: bool) {
+        if !had_room {
+            self.signal.notify(1);
+        }
+    }
+
+    pub(super) fn depth(&self) -> Depth {
+        let Some(queue) = self.queue.upgrade() else { return Depth::default() };
+        let mut window = self.window.lock();
+        // A failure to read shows at the next pull.
+        while matches!(window.pump(|record| self.reads(&queue, record)), Ok(read) if read > 0) {}
+        let (ready, in_flight, delayed) = window.counts();
+        let caught_up = self.log.committed() <= window.cursor();
+        let ahead = self.ahead.load(Ordering::Relaxed).max(0) as u64; // [relaxed]
+        let ready = ready + if caught_up { 0 } else { ahead };
+        Depth { ready, in_flight, delayed }
+    }
+
+    pub(super) fn peek(
+        &self,
+        filter: &Filter,
+        count: usize,
+        queue: &Shared,
+    ) -> Result<Vec<Arc<Envelope>>, QueueError> {
+        let failed = |error| storage("read the log", error);
+        let window = self.window.lock();
+        let (given_back, ready) = window.waiting();
+        let mut records: Vec<RecordRef> = Vec::new();
+        for place in given_back {
+            let position = Position::from_u64(place).unwrap_or(self.log.start());
+            records.push(self.log.record(position).map_err(failed)?);
+        }
+        records.extend(ready.cloned());
+        let matches = |record: &RecordRef| {
+            let entry = queue.topics.by_number(record.topic())?;
+            filter.matches(&entry.topic).then_some(entry)
+        };
+        let mut found = Vec::new();
+        for record in &records {
+            let entry = if found.len() < count { matches(record) } else { None };
+            found.extend(entry.and_then(|e| envelope(record, &e.topic, queue.incarnation).ok()));
+        }
+        let mut reader = self.log.reader(window.cursor());
+        while found.len() < count {
+            let Some(record) = reader.next().map_err(failed)? else { break };
+            let waits = !window.skips(records::place(record.position())) && self.is_mine(queue, &record);
+            let entry = if waits { matches(&record) } else { None };
+            found.extend(entry.and_then(|e| envelope(&record, &e.topic, queue.incarnation).ok()));
+        }
+        Ok(found)
+    }
+}
+
+impl Source for PersistentSource {
+    fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn signal(&self) -> &Signal {
+        &self.signal
+    }
+
+    fn pull(&self) -> Result<Option<Leased>, QueueError> {
+        let Some(queue) = self.queue.upgrade() else { return Ok(None) };
+        while !self.has_ended() {
+            let taken = self.take(&queue).map_err(|error| storage("read the log", error))?;
+            let Some((record, lease)) = taken else { break };
+            let Some(entry) = queue.topics.by_number(record.topic()) else { continue };
+            match envelope(&record, &entry.topic, queue.incarnation) {
+                Ok(envelope) => return Ok(Some(Leased { envelope, lease })),
+                Err(error) => self.quarantine(&queue, &record, &entry.topic, &lease, &error)?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn settle(
+        &self,
+        envelope: &Arc<Envelope>,
+        lease: &Lease,
+        to: Settlement,
+    ) -> Result<(), QueueError> {
+        let queue = self.queue.upgrade().filter(|queue| queue.stage() != CLOSED);
+        let Some(queue) = queue else { return Err(QueueError::Closed) };
+        if self.has_ended() {
+            return Ok(());
+        }
+        match self.context.resolve(envelope, lease, to) {
+            Resolved::Ack => {
+                queue.count(-1);
+                self.note(&queue, lease.place, Outcome::Ack)
+            }
+            Resolved::Release => {
+                let Lease { place, attempt, redelivered, .. } = *lease;
+                self.with_room(|window| window.release(place, Waiting { attempt, redelivered }));
+                self.signal.notify(1);
+                Ok(())
+            }
+            Resolved::Retry { due_ns } => self.retry(&queue, lease, due_ns),
+            Resolved::Dead { reason } => self.give_up(&queue, envelope, lease, &reason),
+        }
+    }
+
+    fn next_due_ns(&self) -> Option<u64> {
+        self.window.lock().next_due_ns()
+    }
+
+    fn is_over(&self) -> bool {
+        let refusing = self.queue.upgrade().is_none_or(|queue| queue.stage() != OPEN);
+        self.has_ended() || (refusing && self.depth().total() == 0)
+    }
+}
