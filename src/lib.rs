@@ -41,6 +41,11 @@ mod error;
 pub(crate) mod event;
 #[cfg(not(loom))]
 pub mod log;
+/// Under the model checker: the log's tail alone.
+#[cfg(loom)]
+pub(crate) mod log {
+    pub mod tail;
+}
 #[cfg(not(loom))]
 mod message;
 #[cfg(not(loom))]
@@ -80,10 +85,16 @@ mod front {
 #[cfg(not(loom))]
 pub use front::*;
 
+/// The README's example is compiled and run with the other examples of the documentation.
+#[cfg(all(doctest, not(loom)))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 /// What the model checker sees.
 #[cfg(loom)]
 pub mod modelled {
     pub use crate::event::{EventCount, Key};
+    pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::ring::cells::{Layout, ThreadId};
     pub use crate::ring::channel::over;
     pub use crate::ring::swap::{Ring, Shape};

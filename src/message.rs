@@ -285,7 +285,11 @@ impl Message {
         let mut fields = vec![0; 4];
         for (name, value) in self.headers.iter() {
             let name_bytes = (name.len() as u16).to_le_bytes();
-            push_field(&mut fields, FIELD_HEADER, &[&name_bytes, name.as_bytes(), value.as_bytes()]);
+            push_field(
+                &mut fields,
+                FIELD_HEADER,
+                &[&name_bytes, name.as_bytes(), value.as_bytes()],
+            );
         }
         if let Some(at_ns) = self.timestamp_ns {
             push_field(&mut fields, FIELD_TIMESTAMP, &[&at_ns.to_le_bytes()]);

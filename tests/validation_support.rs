@@ -14,8 +14,8 @@ use support::draw::{Chance, Plan, Schedule};
 use support::interval::{From, Interval, Verdict, against_mm1, groups, student_975};
 use support::load::Load;
 use support::path::{
-    HandOffs, Little, Moments, Rates, Row, Stalls, found_by_arrivals, lindley, mean_s, quantile,
-    sojourn_tail,
+    HandOffs, Little, Moments, Rates, Row, Stalls, found_by_arrivals, lindley,
+    lindley_with_absences, mean_s, quantile, sojourn_tail,
 };
 
 const SERVICE_PER_S: f64 = 10_000.0;
@@ -114,10 +114,17 @@ fn hand_offs_after_another_message_and_from_rest_are_told_apart() {
     let rows = [row(10, 13, 20), row(15, 22, 30), row(30, 31, 40), row(50, 57, 60)];
     let hand_offs = HandOffs::of(&rows);
     assert_eq!(hand_offs.busy_ns, [2]);
+    assert_eq!(lindley_with_absences(&rows, 100), lindley_of(&rows));
+    assert_eq!(lindley_with_absences(&rows, 2), [20, 28, 39, 60]);
+    assert_eq!(lindley_with_absences(&rows, 0), [20, 30, 40, 60], "all of it: the run itself");
     assert_eq!(hand_offs.idle_ns, [1, 3, 7]);
     let wake = hand_offs.wake();
     assert_near(wake.mean_s, 11e-9 / 3.0, 1e-12);
     assert_near(wake.square_mean_s2, 59e-18 / 3.0, 1e-12);
+}
+
+fn lindley_of(rows: &[Row]) -> Vec<u64> {
+    lindley(rows.iter().map(|row| (row.arrival_ns, row.service_ns())))
 }
 
 /// M/G/1 and set-up: values computed apart from this crate with 60 decimal digits.
@@ -262,8 +269,7 @@ fn a_run_through_a_channel_is_whole_and_never_faster_than_its_own_path() {
     assert_eq!((run.rows.len(), run.refused.len(), run.lost, run.doubled), (495, 5, 0, 0));
     assert!(run.rows.iter().all(|row| row.intended_ns <= row.arrival_ns));
     assert!(run.rows.iter().all(|row| row.service_ns() >= row.drawn_ns));
-    let path = lindley(run.rows.iter().map(|row| (row.arrival_ns, row.service_ns())));
-    assert!(run.rows.iter().zip(path).all(|(row, end_ns)| row.end_ns >= end_ns));
+    assert!(run.rows.iter().zip(lindley_of(&run.rows)).all(|(row, end_ns)| row.end_ns >= end_ns));
     let sums = Little::of(&run.arrivals_ns, &run.departures_ns, &run.rows);
     assert_eq!(sums.area, sums.sojourns);
 }

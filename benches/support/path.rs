@@ -130,6 +130,23 @@ pub struct Moments {
     pub square_mean_s2: f64,
 }
 
+/// Per message, the time from its turn (it is there and the server is free) to the start of its service.
+pub fn hand_offs(rows: &[Row]) -> Vec<u64> {
+    let free = std::iter::once(0).chain(rows.iter().map(|row| row.end_ns));
+    rows.iter()
+        .zip(free)
+        .map(|(row, free_ns)| row.start_ns.saturating_sub(row.arrival_ns.max(free_ns)))
+        .collect()
+}
+
+/// [`lindley`]'s path with the hand-offs over `limit_ns` in it, as if they had been service: what a perfect queue would
+/// have made of a server that was away for so long.
+pub fn lindley_with_absences(rows: &[Row], limit_ns: u64) -> Vec<u64> {
+    let away = |hand_off_ns: u64| if hand_off_ns > limit_ns { hand_off_ns } else { 0 };
+    let services = rows.iter().zip(hand_offs(rows));
+    lindley(services.map(|(row, off_ns)| (row.arrival_ns, row.service_ns() + away(off_ns))))
+}
+
 /// Times from a message's turn to the start of its service, each sorted: after another message, and from rest.
 #[derive(Debug, Default)]
 pub struct HandOffs {
@@ -141,10 +158,10 @@ impl HandOffs {
     pub fn of(rows: &[Row]) -> Self {
         let mut found = Self::default();
         let mut free_ns = 0;
-        for row in rows {
+        for (row, hand_off_ns) in rows.iter().zip(hand_offs(rows)) {
             match row.arrival_ns < free_ns {
-                true => found.busy_ns.push(row.start_ns.saturating_sub(free_ns)),
-                false => found.idle_ns.push(row.start_ns.saturating_sub(row.arrival_ns)),
+                true => found.busy_ns.push(hand_off_ns),
+                false => found.idle_ns.push(hand_off_ns),
             }
             free_ns = row.end_ns;
         }

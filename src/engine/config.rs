@@ -172,7 +172,10 @@ impl Config {
         let context = Arc::new(Context {
             recorder: Recorder::new(self.workers + 1, clock.now_ns()),
             clock: Arc::new(clock),
-            policy: Box::new(RetryPolicy { delay: self.retry_delay, retries_max: self.retries_max }),
+            policy: Box::new(RetryPolicy {
+                delay: self.retry_delay,
+                retries_max: self.retries_max,
+            }),
             buffer: self.buffer,
             max_size: self.max_size.unwrap_or(max_size_default),
             payload_bytes_max: self.payload_bytes_max,

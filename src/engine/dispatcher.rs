@@ -4,8 +4,15 @@
 //!   Signal::notify ──> set the subscription's bit ──> wake a worker
 //!   worker: for each set bit, from where it stopped last: pull up to QUANTUM messages
 //!             message: run a handler, settle        nothing: clear the bit, look once more
-//!           no bit set: a short spin (one worker at a time), then sleep until woken or until a retry is due
+//!           no bit set: one worker searches on for a while, the others sleep until woken or until a retry is due
 //! ```
+//!
+//! # Who is woken
+//!
+//! A wake-up costs more than a message, so none is made for a message that somebody is about to find. While a worker
+//! *searches*, publishers wake nobody. The first message that a worker takes on its way out of a search it looks behind:
+//! if there is more, it wakes one worker before it runs the handler, and that one does the same. So whenever a message
+//! waits, a worker searches, or one was woken for it, or all are at work.
 //!
 //! A handler that panics has failed its attempt; the worker goes on (H14). Retries wait in the queue, no worker sleeps
 //! for one (H5). There are as many threads as were asked for, however many topics there are (H19).
@@ -17,6 +24,7 @@
 //! | [D1] | `Ready::set` | `Ready::clear` | a message: who clears the bit and looks again finds what set it |
 //! | [D2] | `stop` | `is_stopped` | nothing more is to be started |
 //! | [D3] | a worker leaves `alive` or `busy` | `stop` reads them | all that the worker did |
+//! | [D5] | `notify` sets a bit, then a fence; a searcher ends its search, then a fence | the searcher looks at the bits; `notify` looks for a searcher | one of the two sees the other, so a suppressed wake-up is never a lost one |
 //! | [D4] | `release` | `admit`, `release` | the handler that held the subscription has ended; who was denied is seen |
 //!
 //! [D1] needs no fence: both sides are read-modify-writes of one word. If the set comes later, the bit stays set; if
@@ -33,15 +41,18 @@ use crate::clock::saturating_ns;
 use crate::error::QueueError;
 use crate::event::EventCount;
 use crate::queue::{Context, Delivery, SUBSCRIPTIONS_MAX, Settlement, Source};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak, hint, thread};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak, fence, hint, thread,
+};
 use arc_swap::ArcSwap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// How many messages of one subscription a worker handles before it looks at the next.
 const QUANTUM: usize = 32;
-/// How often an idle worker looks before it sleeps.
-const SPINS: usize = 64;
+/// How often a searcher looks: first at once, then letting others run in between; then it sleeps.
+const SPINS: usize = 100;
+const YIELDS: usize = 20;
 /// How long a worker leaves a source alone that failed to read.
 const FAILED_DELAY: Duration = Duration::from_millis(100);
 const NEVER: u64 = u64::MAX;
@@ -150,7 +161,7 @@ struct Shared {
     woken: EventCount,
     /// When the first retry that was seen is due.
     due_ns: AtomicU64,
-    spinning: AtomicBool,
+    searching: AtomicBool,
     stopped: AtomicBool,
     alive: AtomicUsize,
     busy: AtomicUsize,
@@ -177,7 +188,7 @@ impl Dispatcher {
             ready: Ready(std::array::from_fn(|_| AtomicU64::new(0))),
             woken: EventCount::new(),
             due_ns: AtomicU64::new(NEVER),
-            spinning: AtomicBool::new(false),
+            searching: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             alive: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
@@ -286,6 +297,8 @@ impl Dispatcher {
             let until = if late { None } else { Some(deadline) };
             self.shared.left.wait_until(key, until);
         }
+        // What handlers own goes with them: perhaps a handle of this very engine.
+        self.shared.table.store(Arc::new(Vec::new()));
         let all_left = self.shared.alive.load(Ordering::Acquire) == 0; // [D3]
         for handle in self.threads.lock().drain(..) {
             // A thread that is still in a handler is left to itself: it ends when the handler does.
@@ -334,7 +347,26 @@ impl Shared {
 
     fn notify(&self, slot: usize, messages: usize) {
         self.ready.set(slot);
-        self.woken.notify(messages);
+        fence(Ordering::SeqCst); // [D5]
+        // [relaxed] ordered by D5
+        let searchers = usize::from(self.searching.load(Ordering::Relaxed));
+        if searchers < messages {
+            self.woken.notify(messages - searchers);
+        }
+    }
+
+    /// Does a worker that has taken a message leave another, of this subscription or of any?
+    fn leaves_more(&self, attached: &Attached) -> bool {
+        let other = self.ready.next(attached.slot + 1);
+        other.is_some_and(|slot| slot != attached.slot) || attached.source.has_more()
+    }
+
+    /// There is more than this worker takes: somebody else should look.
+    fn call_another(&self) {
+        // [relaxed] a searcher that ends now has looked, or will look, at the bit that is still set
+        if !self.searching.load(Ordering::Relaxed) {
+            self.woken.notify(1);
+        }
     }
 
     fn is_stopped(&self) -> bool {
@@ -385,7 +417,8 @@ impl Shared {
             }
         }
         let mut served = 0;
-        while served < QUANTUM && !self.is_stopped() && self.serve_one(attached, shard) {
+        while served < QUANTUM && !self.is_stopped() && self.serve_one(attached, shard, served == 0)
+        {
             served += 1;
         }
         if served == QUANTUM {
@@ -397,8 +430,8 @@ impl Shared {
         served > 0
     }
 
-    /// Handles one message, if there is one.
-    fn serve_one(&self, attached: &Attached, shard: usize) -> bool {
+    /// Handles one message, if there is one; the first one of a row is looked behind.
+    fn serve_one(&self, attached: &Attached, shard: usize, first: bool) -> bool {
         let Some(handler) = attached.handler() else {
             self.ready.clear(attached.slot);
             return false;
@@ -413,6 +446,9 @@ impl Shared {
         }
         match pulled {
             Ok(Some(delivery)) => {
+                if first && self.leaves_more(attached) {
+                    self.call_another();
+                }
                 let settlement = run(&*handler, &delivery);
                 self.note(delivery.settle(settlement).err());
                 true
@@ -425,7 +461,8 @@ impl Shared {
                 self.ready.clear(attached.slot);
                 attached.failed.store(true, Ordering::Relaxed); // [relaxed]
                 self.note(Some(error));
-                let again_ns = self.context.clock.now_ns().saturating_add(saturating_ns(FAILED_DELAY));
+                let again_ns =
+                    self.context.clock.now_ns().saturating_add(saturating_ns(FAILED_DELAY));
                 self.note_due(Some(again_ns));
                 false
             }
@@ -465,25 +502,42 @@ impl Shared {
         }
     }
 
-    /// Nothing is ready: looks a little longer, then sleeps.
+    /// Nothing is ready: searches on, or sleeps.
     fn rest(&self) {
-        let idle = || !self.is_stopped() && self.ready.next(0).is_none();
-        // [relaxed] one spinner is enough, and two do no harm
-        if !self.spinning.swap(true, Ordering::Relaxed) {
-            let mut looks = 0;
-            while looks < SPINS && idle() {
-                hint::spin_loop();
-                looks += 1;
-            }
-            self.spinning.store(false, Ordering::Relaxed); // [relaxed]
+        if self.search() {
+            return;
         }
         let key = self.woken.listen();
-        if !idle() {
+        if !self.is_idle() {
             return self.woken.cancel(key);
         }
         let due_ns = self.due_ns.load(Ordering::Relaxed); // [relaxed]
         let until = (due_ns != NEVER).then(|| self.context.clock.instant_at(due_ns));
         self.woken.wait_until(key, until);
+    }
+
+    fn is_idle(&self) -> bool {
+        !self.is_stopped() && self.ready.next(0).is_none()
+    }
+
+    /// Looks for a while, unless somebody else does. Is there something?
+    fn search(&self) -> bool {
+        // [relaxed] it only picks the searcher; the end of the search is what D5 orders
+        if self.searching.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        let found = (0..SPINS + YIELDS).any(|look| {
+            let idle = self.is_idle();
+            match (idle, look < SPINS) {
+                (true, true) => hint::spin_loop(),
+                (true, false) => thread::yield_now(),
+                (false, _) => {}
+            }
+            !idle
+        });
+        self.searching.store(false, Ordering::Relaxed); // [relaxed] ordered by D5
+        fence(Ordering::SeqCst); // [D5]
+        found
     }
 }
 

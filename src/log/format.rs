@@ -50,7 +50,7 @@
 //!   distance back to the batch's header in units of 32, so that it can be read by its own position. The gaps are zero.
 //! * **OPEN**: first frame of each `open`. Body, 24 bytes: recovered end u64, dead reservations padded u64, leftover
 //!   files dropped u64.
-//! * **CLOSE**: last frame of a clean shutdown. No body.
+//! * **CLOSE**: last frame of a clean shutdown, written when all before it was durable. No body.
 //!
 //! # Limits
 //!

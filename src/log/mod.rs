@@ -76,7 +76,9 @@ pub use tail::Budget;
 use crate::clock::{Clock, SystemClock};
 use crate::sync::{Arc, Mutex, thread};
 use fault::{Fault, Faults};
-use format::{FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, aligned, durable_lag};
+use format::{
+    FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, aligned, durable_lag,
+};
 use group::{GroupSync, Syncing};
 use prepare::{NoRoom, Preparer};
 use segment::{Segment, Segments, View};
@@ -250,8 +252,7 @@ impl Log {
     pub fn append(&self, record: &Record<'_>, budget: Budget) -> Result<Appended, AppendError> {
         let len = self.shared.frame_len(record.frame_bytes())?;
         let mut header = record.header(Kind::Record, len);
-        header.body_crc =
-            record.parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+        header.body_crc = record.parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
         let reserved = self.shared.reserve(len, budget)?;
         let written = self.shared.write(reserved, header, |pen| {
             for part in record.parts {

@@ -108,7 +108,8 @@ impl Found {
         let mut sealed = Vec::with_capacity(self.plan.kept);
         for (index, link) in self.kept().iter().enumerate() {
             let path = &link.listed.path;
-            let bytes = std::fs::metadata(path).map_err(StorageError::on(Action::Read, path))?.len();
+            let bytes =
+                std::fs::metadata(path).map_err(StorageError::on(Action::Read, path))?.len();
             let mut one = Segment::sealed(path.clone(), link.header, self.end_of(index), bytes)?;
             if holes {
                 let mine = self.plan.pads.iter().filter(|(of, _)| *of == index);
@@ -189,9 +190,7 @@ pub(crate) fn lock_shared(dir: &Path) -> Result<Option<File>, LogError> {
         Err(TryLockError::WouldBlock) => {
             Err(LogError::Locked { dir: dir.to_owned(), pid: read_pid(&mut file) })
         }
-        Err(TryLockError::Error(error)) => {
-            Err(StorageError::on(Action::Lock, &path)(error).into())
-        }
+        Err(TryLockError::Error(error)) => Err(StorageError::on(Action::Lock, &path)(error).into()),
     }
 }
 

@@ -183,11 +183,7 @@ impl Reader {
     }
 
     /// Passes the frame at `at`, whose record is answered if it is one.
-    fn frame(
-        &mut self,
-        segment: &Arc<Segment>,
-        seen: Seen,
-    ) -> Result<Option<RecordRef>, LogError> {
+    fn frame(&mut self, segment: &Arc<Segment>, seen: Seen) -> Result<Option<RecordRef>, LogError> {
         self.warm_up(segment, self.at, HEADER, seen)?;
         match enclosing(segment, self.at, seen) {
             Some(frame) => self.enter_inside(segment, frame, seen).map(|()| None),
@@ -196,11 +192,7 @@ impl Reader {
     }
 
     /// Passes the frame at `at`, which is no inner record.
-    fn outer(
-        &mut self,
-        segment: &Arc<Segment>,
-        seen: Seen,
-    ) -> Result<Option<RecordRef>, LogError> {
+    fn outer(&mut self, segment: &Arc<Segment>, seen: Seen) -> Result<Option<RecordRef>, LogError> {
         let at = self.at;
         let Some(header) = segment.frame(at, seen)? else {
             return Err(segment.damage(at, DamageKind::FrameMissing).into());
@@ -297,12 +289,7 @@ fn enclosing(segment: &Segment, at: u64, seen: Seen) -> Option<u64> {
     (back > 0 && segment.header.base <= frame).then_some(frame)
 }
 
-fn inner_record(
-    segment: &Arc<Segment>,
-    batch: Batch,
-    at: u64,
-    seen: Seen,
-) -> Option<RecordRef> {
+fn inner_record(segment: &Arc<Segment>, batch: Batch, at: u64, seen: Seen) -> Option<RecordRef> {
     let header = segment.inner(at, batch.end, seen)?;
     let behind = at + header.span();
     let next = if behind < batch.end { behind } else { batch.next };
@@ -360,11 +347,7 @@ pub(crate) fn record(shared: &Shared, at: u64) -> Result<RecordRef, LogError> {
 }
 
 /// Shows each record that starts in `range`, whole frames of this process's, by its header alone.
-pub(crate) fn walk(
-    shared: &Shared,
-    range: Range<u64>,
-    mut visit: impl FnMut(Position, u16, u32),
-) {
+pub(crate) fn walk(shared: &Shared, range: Range<u64>, mut visit: impl FnMut(Position, u16, u32)) {
     let seen = shared.tail.committed();
     let view = shared.segments.view();
     let mut at = range.start;

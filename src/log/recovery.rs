@@ -81,16 +81,16 @@ pub(crate) fn decide(finding: Finding) -> Verdict {
     use HeaderState::{Bad, Good, Zero};
     let Finding { seam, header, body_good, below_durable, same_boot, followed } = finding;
     match (seam, header, body_good, below_durable, same_boot, followed) {
-        (true, ..) => Verdict::GoOn,                               // 3
-        (_, Good, true, ..) => Verdict::Accept,                    // 4
-        (_, Good, false, true, ..) => Verdict::Corrupt,            // 5
-        (_, Bad | Zero, _, true, ..) => Verdict::Corrupt,          // 6
-        (_, Zero, _, false, true, true) => Verdict::Pad,           // 7
-        (_, Zero, _, false, true, false) => Verdict::End,          // 8
-        (_, Bad, _, false, true, _) => Verdict::Corrupt,           // 9
-        (_, Good, false, false, true, _) => Verdict::Corrupt,      // 9b
-        (_, Bad | Zero, _, false, false, _) => Verdict::Discard,   // 10
-        (_, Good, false, false, false, _) => Verdict::Discard,     // 10b
+        (true, ..) => Verdict::GoOn,                             // 3
+        (_, Good, true, ..) => Verdict::Accept,                  // 4
+        (_, Good, false, true, ..) => Verdict::Corrupt,          // 5
+        (_, Bad | Zero, _, true, ..) => Verdict::Corrupt,        // 6
+        (_, Zero, _, false, true, true) => Verdict::Pad,         // 7
+        (_, Zero, _, false, true, false) => Verdict::End,        // 8
+        (_, Bad, _, false, true, _) => Verdict::Corrupt,         // 9
+        (_, Good, false, false, true, _) => Verdict::Corrupt,    // 9b
+        (_, Bad | Zero, _, false, false, _) => Verdict::Discard, // 10
+        (_, Good, false, false, false, _) => Verdict::Discard,   // 10b
     }
 }
 

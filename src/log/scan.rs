@@ -47,7 +47,8 @@ impl Listed {
         let mut at = from;
         while at < self.file_bytes {
             let piece = (self.file_bytes - at).min(FRAME_ALIGN) as usize;
-            let zero = window.get(at, piece)?.is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0));
+            let zero =
+                window.get(at, piece)?.is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0));
             if !zero {
                 return Ok(false);
             }
@@ -297,8 +298,8 @@ impl<'a> Window<'a> {
         if offset + bytes as u64 > self.file_bytes {
             return Ok(None);
         }
-        let held = self.start <= offset
-            && offset + bytes as u64 <= self.start + self.buffer.len() as u64;
+        let held =
+            self.start <= offset && offset + bytes as u64 <= self.start + self.buffer.len() as u64;
         if !held {
             let wanted = (self.file_bytes - offset).min(WINDOW_BYTES.max(bytes) as u64);
             self.buffer.resize(wanted as usize, 0);

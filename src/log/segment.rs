@@ -118,9 +118,7 @@ impl Segment {
         if self.access == Access::Write || bytes == 0 {
             return Ok(());
         }
-        self.map
-            .populate(at, bytes as usize)
-            .map_err(StorageError::on(Action::Read, &self.path))
+        self.map.populate(at, bytes as usize).map_err(StorageError::on(Action::Read, &self.path))
     }
 
     /// The frame at `at`, its header checked: `None` where nothing is.
@@ -199,7 +197,9 @@ impl Table {
     pub fn holding(&self, at: u64) -> Option<&Arc<Segment>> {
         let found = match at.checked_sub(self.live_base) {
             Some(ahead) => self.list.get(self.live + (ahead / self.capacity) as usize)?,
-            None => &self.list[self.list.partition_point(|one| one.header.base <= at).checked_sub(1)?],
+            None => {
+                &self.list[self.list.partition_point(|one| one.header.base <= at).checked_sub(1)?]
+            }
         };
         found.holds(at).then_some(found)
     }

@@ -83,8 +83,8 @@ impl Map {
 
     /// Writes `bytes` at `at`, inside the claim and behind its length word.
     pub fn write(&self, at: u64, bytes: &[u8], claim: &Claim) {
-        let inside = claim.at() + size_of::<u32>() as u64 <= at
-            && at + bytes.len() as u64 <= claim.end();
+        let inside =
+            claim.at() + size_of::<u32>() as u64 <= at && at + bytes.len() as u64 <= claim.end();
         assert!(inside, "outside of the claim");
         let offset = self.offset(at, bytes.len());
         // SAFETY: `offset` has just checked that the bytes lie inside the map.
@@ -149,8 +149,7 @@ pub(crate) fn create_segment(
         .and_then(|()| allocate(&file, 0, HEADER_PAGE_BYTES))
         .and_then(|()| file.set_len(bytes))
         .map_err(StorageError::on(Action::Allocate, &temporary))?;
-    file.write_all_at(&header.encode(), 0)
-        .map_err(StorageError::on(Action::Write, &temporary))?;
+    file.write_all_at(&header.encode(), 0).map_err(StorageError::on(Action::Write, &temporary))?;
     file.sync_all().map_err(StorageError::on(Action::Sync, &temporary))?;
     std::fs::rename(&temporary, path).map_err(StorageError::on(Action::Rename, path))?;
     sync_dir(dir)?;

@@ -227,7 +227,7 @@ impl Tail {
             match self.committed.compare_exchange(
                 from,
                 upto,
-                order("L3_cas", Ordering::AcqRel), // [L3]
+                order("L3_cas", Ordering::AcqRel),   // [L3]
                 order("L3_load", Ordering::Acquire), // [L3]
             ) {
                 // The word at `upto` was read as zero behind our fence: whoever fills it sees our frame.

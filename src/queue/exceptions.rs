@@ -42,12 +42,6 @@ impl<T> Exceptions<T> {
         self.by_due.first_key_value().map(|(&(due_ns, _), _)| due_ns)
     }
 
-    /// The place of the first one that is due at once, if there is any.
-    pub(crate) fn first_at_once(&self) -> Option<u64> {
-        let (&(due_ns, place), _) = self.by_due.first_key_value()?;
-        (due_ns == AT_ONCE).then_some(place)
-    }
-
     /// Takes the first one that is due by `now_ns`.
     pub(crate) fn take_due(&mut self, now_ns: u64) -> Option<(u64, T)> {
         let first = self.by_due.first_entry()?;
@@ -96,10 +90,9 @@ mod tests {
         waiting.insert(1, 9, "retry");
         waiting.insert(AT_ONCE, 7, "seven");
         waiting.insert(AT_ONCE, 3, "three");
-        assert_eq!(waiting.first_at_once(), Some(3));
         assert_eq!(waiting.at_once().copied().collect::<Vec<_>>(), ["three", "seven"]);
-        let order: Vec<_> = std::iter::from_fn(|| waiting.take_due(5)).map(|(_, item)| item).collect();
+        let order: Vec<_> =
+            std::iter::from_fn(|| waiting.take_due(5)).map(|(_, item)| item).collect();
         assert_eq!(order, ["three", "seven", "retry"]);
-        assert_eq!(waiting.first_at_once(), None);
     }
 }

@@ -160,7 +160,9 @@ impl Batch {
 
 impl<M: Into<Message>> FromIterator<(Topic, M)> for Batch {
     fn from_iter<I: IntoIterator<Item = (Topic, M)>>(entries: I) -> Self {
-        Self { entries: entries.into_iter().map(|(topic, message)| (topic, message.into())).collect() }
+        Self {
+            entries: entries.into_iter().map(|(topic, message)| (topic, message.into())).collect(),
+        }
     }
 }
 
@@ -365,7 +367,8 @@ enum Resolved {
 
 /// The dead letter that `envelope` becomes.
 fn dead_letter(envelope: &Envelope, subscription: &str, attempts: u32, reason: &str) -> Message {
-    let kept = (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|&at| reason.is_char_boundary(at));
+    let kept =
+        (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|&at| reason.is_char_boundary(at));
     envelope
         .clone()
         .into_message()
@@ -478,6 +481,8 @@ pub(crate) trait Source: Send + Sync {
         lease: &Lease,
         to: Settlement,
     ) -> Result<(), QueueError>;
+    /// Is there, as far as a quick look tells, another message to pull?
+    fn has_more(&self) -> bool;
     /// When the earliest delayed message is due.
     fn next_due_ns(&self) -> Option<u64>;
     /// Will it never deliver again?
@@ -567,10 +572,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// The source's next message as a delivery, counted in `shard`.
-    pub(crate) fn pull(
-        source: &Arc<dyn Source>,
-        shard: usize,
-    ) -> Result<Option<Self>, QueueError> {
+    pub(crate) fn pull(source: &Arc<dyn Source>, shard: usize) -> Result<Option<Self>, QueueError> {
         let Some(mut leased) = source.pull()? else { return Ok(None) };
         leased.lease.shard = shard;
         source.context().recorder.count(shard, Event::Delivered, 1);

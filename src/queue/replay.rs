@@ -268,4 +268,3 @@ impl Replay {
         QueueDepth { held, subscriptions: subscriptions.collect() }
     }
 }
-

@@ -119,7 +119,8 @@ impl Inspection {
     /// The message at `place`, if its topic matches and it is one.
     fn envelope(&self, place: u64, filter: &Filter) -> Result<Option<Arc<Envelope>>, QueueError> {
         let position = Position::from_u64(place).unwrap_or(self.archive.start());
-        let record = self.archive.record(position).map_err(|error| storage("read the log", error))?;
+        let record =
+            self.archive.record(position).map_err(|error| storage("read the log", error))?;
         let topic = self.replay.topics.get(record.topic() as usize);
         let topic = topic.filter(|topic| filter.matches(&topic.topic));
         let read = topic.map(|topic| envelope(&record, &topic.topic, self.archive.id() as u64));
