@@ -2,6 +2,7 @@
 
 use super::{Place, Ran, exists, ran};
 use std::fs;
+use std::process::{Command, Stdio};
 
 #[track_caller]
 fn refused(ran: Ran, code: i32, words: &[&str]) {
@@ -88,14 +89,9 @@ fn an_empty_directory_holds_no_log_to_look_at() {
 /// The process file system takes no directories, whoever asks; so it stands in for a read-only disk under any user.
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
-    let place = Place::new();
-    let mut command = place.command("publish", &[]);
-    command = {
-        let mut other = std::process::Command::new(command.get_program());
-        other.args(["publish", "/proc/queue", "t"]).stdin(std::process::Stdio::null());
-        other.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-        other
-    };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    command.args(["publish", "/proc/queue", "t"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     refused(ran(command), 4, &["/proc/queue"]);
 }
 

@@ -73,19 +73,13 @@ fn nothing_is_lost_and_little_comes_twice_when_a_consumer_is_killed() {
 
 #[test]
 fn a_killed_relay_leaves_its_messages_to_the_next() {
-    let (place, lines) = (Place::new(), (0..3_000).map(|number| format!("{number:0100}")));
-    let lines: Vec<String> = lines.collect();
+    let place = Place::new();
+    let lines: Vec<String> = (0..3_000).map(|number| format!("{number:0100}")).collect();
     let file = place.file("input", text_of(&lines));
     let mut relay =
         Running::start(place.command("relay", &["t", "--file", &file, "--durability", "sync"]));
     let mut seen = relay.lines(100);
     seen.extend(relay.crash());
-    let published = {
-        let stat = place.stat();
-        let log = &stat["log"]["records"];
-        log.as_u64().expect("it is a number") > 0
-    };
-    assert!(published);
     let ran = place.run("relay", &["t"]).ends(0);
     let rest: Vec<String> = ran.lines().iter().map(|&line| line.to_owned()).collect();
     let once: BTreeSet<&String> = seen.iter().chain(&rest).collect();

@@ -4,7 +4,7 @@ use super::{Place, numbers, text_of};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every file with its bytes.
+/// Every file of the queue with its bytes.
 fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect();

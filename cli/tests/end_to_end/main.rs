@@ -2,6 +2,8 @@
 //!
 //! Nothing sleeps and nothing is timed: a test waits for a line, for the end of a process, or at a named pipe.
 
+#![allow(clippy::unwrap_used, reason = "a test's steps may fail the test")]
+
 mod bad_input;
 mod commands;
 mod crash;

@@ -127,12 +127,7 @@ fn a_command_that_runs_may_end_its_message_after_ctrl_c() {
     let group = format!("-{}", consumer.child.id());
     assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
     fs::write(go, "go\n").expect("the command waits for it");
-    let left = match place.path("done") {
-        done => {
-            consumer.finish().ends(0);
-            fs::read_to_string(done).unwrap()
-        }
-    };
-    assert_eq!(left, "message");
+    consumer.finish().ends(0);
+    assert_eq!(fs::read_to_string(place.path("done")).unwrap(), "message");
     assert_eq!(place.ready(), 1);
 }
