@@ -46,8 +46,7 @@ mod model {
         sync::{
             Arc, MutexGuard,
             atomic::{
-                AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
-                Ordering, fence,
+                AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
             },
         },
         thread,
@@ -239,8 +238,7 @@ mod real {
     pub use crate::sys::Futex;
     pub use parking_lot::{Mutex, MutexGuard};
     pub use std::sync::atomic::{
-        AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-        fence,
+        AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
     pub use std::sync::{Arc, LazyLock, OnceLock, Weak};
     pub use std::{hint, thread};
@@ -257,12 +255,6 @@ mod real {
             Self(std::cell::UnsafeCell::new(value))
         }
 
-        /// Hands `look` a pointer to read through.
-        #[inline(always)]
-        pub fn with<R>(&self, look: impl FnOnce(*const T) -> R) -> R {
-            look(self.0.get())
-        }
-
         /// Hands `change` a pointer to write through.
         #[inline(always)]
         pub fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
@@ -276,6 +268,7 @@ mod real {
 
     impl Condvar {
         /// A condition nobody waits for.
+        #[cfg(any(test, not(target_os = "linux")))]
         pub const fn new() -> Self {
             Self(parking_lot::Condvar::new())
         }
