@@ -505,7 +505,7 @@ mod tests {
     #[test]
     fn a_bound_that_was_pushed_back_costs_a_walk_never_an_answer() {
         let ring = Ring::new(3);
-        let position = |count: u64| (count / 3) << ring.index_bits | count % 3;
+        let position = |count: u64| ((count / 3) << ring.index_bits) | (count % 3);
         for value in 0..100_u64 {
             ring.push(value).unwrap();
             ring.head.store(position(value / 4), Ordering::Relaxed); // [relaxed] one thread
