@@ -45,9 +45,7 @@ mod model {
         hint,
         sync::{
             Arc, MutexGuard,
-            atomic::{
-                AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-            },
+            atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
         },
         thread,
     };
@@ -71,11 +69,6 @@ mod model {
         pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
-
-        /// The lock, if nobody has it.
-        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok()
-        }
     }
 
     /// A condition variable that takes and returns the guard.
@@ -93,23 +86,9 @@ mod model {
             self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
         }
 
-        /// As [`Condvar::wait`]; true when the deadline ended it, which in a model it does at once.
-        pub fn wait_until<'a, T>(
-            &self,
-            guard: MutexGuard<'a, T>,
-            _deadline: Instant,
-        ) -> (MutexGuard<'a, T>, bool) {
-            (guard, true)
-        }
-
         /// Wakes one waiter.
         pub fn notify_one(&self) {
             self.0.notify_one();
-        }
-
-        /// Wakes all waiters.
-        pub fn notify_all(&self) {
-            self.0.notify_all();
         }
     }
 

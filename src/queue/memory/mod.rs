@@ -18,6 +18,7 @@
 //!
 //! `buffer` messages a subscription, `max_size` deliveries the queue, both from the configuration.
 
+mod line;
 mod source;
 
 use crate::error::{PublishError, QueueError, TopicError};
