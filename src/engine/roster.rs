@@ -19,11 +19,14 @@
 //! | --- | --- | --- | --- |
 //! | [W1] | `set` | `clear` | the message: who clears the bit and then looks finds what set it |
 //! | [W2] | `notify`, `call_another`: bit, fence, look for a searcher | `search`: end, fence, look at the messages | one of the two sees the other, so a wake-up that was left out is never a lost one |
+//! | [W3] | the end of a search | the beginning of the next, or a try at one | nothing but their order |
 //!
 //! [W1] needs no fence: set and clear are read-modify-writes of one word. If the set comes later, the bit stays set; if
 //! the clear does, it has acquired what the set released.
 //!
-//! `searching` is [relaxed]: the swap only picks the searcher, and [W2]'s fences order its end.
+//! Every change of `searching` is a read-modify-write of [W3], so that searches have one order. Looks at it are
+//! [relaxed]: [W2]'s fences order them. (A plain store at the end would do; loom 0.7.3 orders a store against a
+//! read-modify-write by happens-before alone, and then reports searches that nobody began.)
 //!
 //! # Limits
 //!
@@ -143,8 +146,8 @@ impl Roster {
 
     /// Looks for a while, unless somebody else does. Is there something?
     fn search(&self, idle: &impl Fn() -> bool) -> bool {
-        // [relaxed] it only picks the searcher
-        if self.searching.swap(true, Ordering::Relaxed) {
+        if self.searching.swap(true, Ordering::AcqRel) {
+            // [W3]
             return false;
         }
         let (spins, yields) = LOOKS;
@@ -157,7 +160,7 @@ impl Roster {
             }
             !quiet
         });
-        self.searching.store(false, Ordering::Relaxed); // [relaxed] ordered by W2
+        self.searching.swap(false, Ordering::AcqRel); // [W3]
         if !mutant("W2_search") {
             fence(Ordering::SeqCst); // [W2]
         }
