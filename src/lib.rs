@@ -36,6 +36,11 @@
 pub mod clock;
 #[cfg(not(loom))]
 mod engine;
+/// Under the model checker: who is woken, and nothing else of the engine.
+#[cfg(loom)]
+pub(crate) mod engine {
+    pub mod roster;
+}
 #[cfg(not(loom))]
 mod error;
 pub(crate) mod event;
@@ -54,6 +59,15 @@ pub mod metrics;
 pub mod model;
 #[cfg(not(loom))]
 mod queue;
+/// Under the model checker: room, and the memory kind's line.
+#[cfg(loom)]
+pub(crate) mod queue {
+    pub mod credits;
+    pub mod exceptions;
+    pub mod memory {
+        pub mod line;
+    }
+}
 pub mod ring;
 pub(crate) mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
@@ -93,9 +107,12 @@ pub struct Readme;
 /// What the model checker sees.
 #[cfg(loom)]
 pub mod modelled {
+    pub use crate::engine::roster::Roster;
     pub use crate::event::{EventCount, Key};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
-    pub use crate::ring::cells::{Layout, ThreadId};
+    pub use crate::queue::credits::{Credits, NoRoom};
+    pub use crate::queue::memory::line::{Line, Waiting};
+    pub use crate::ring::cells::{Layout, end_thread};
     pub use crate::ring::channel::over;
     pub use crate::ring::swap::{Ring, Shape};
     pub use crate::ring::*;

@@ -13,10 +13,16 @@
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "commit.rs"]
+mod commit;
 #[path = "event.rs"]
 mod event;
+#[path = "line.rs"]
+mod line;
 #[path = "ring.rs"]
 mod ring;
+#[path = "roster.rs"]
+mod roster;
 #[path = "shutdown.rs"]
 mod shutdown;
 
@@ -48,12 +54,37 @@ const MUTANTS: &[(&str, &str)] = &[
     ("cancel_always", "event::a_late_cancel"),
     ("sleep_again", "event::a_wake_that_reaches_a_newcomer"),
     ("keep_count", "event::registrations_that_end"),
+    // queue/memory/line.rs and queue/credits.rs
+    ("no_swap", "line::looking"),
+    ("late_raise", "line::looking"),
+    ("Q1_give", "line::room"),
+    ("Q1_take", "line::room_taken"),
+    ("Q1_count", "line::room_given"),
+    // engine/roster.rs
+    ("W1_set", "roster::a_message_is_found"),
+    ("W1_clear", "roster::a_message_is_found"),
+    ("W2_notify", "roster::a_message_is_found"),
+    ("W2_search", "roster::a_long_handler"),
+    ("W_sleep", "roster::a_message_is_found"),
+    ("W2_call", "roster::a_long_handler"),
+    ("W_alone", "roster::a_long_handler"),
     // ring/channel.rs
     ("C1_load", "shutdown::the_end_comes"),
     ("C1_drop,E1_notify", "shutdown::the_end_comes"),
     ("no_last_look", "shutdown::the_end_comes"),
     ("no_second_count", "shutdown::nothing_stays_behind"),
     ("E1_notify", "shutdown::nothing_stays_behind"),
+    // log/tail.rs
+    ("L1_store", "commit::a_reader"),
+    ("L1_load", "commit::a_reader"),
+    ("L2_fence", "commit::nothing_committed"),
+    ("L3_cas", "commit::a_reader"),
+    ("L3_load", "commit::a_reader"),
+    ("L4_store", "commit::nobody_gets"),
+    ("L4_load", "commit::nobody_gets"),
+    ("help_one_only", "commit::nothing_committed"),
+    ("pad_forgotten", "commit::a_frame"),
+    ("closed_ignored", "commit::what_is_accepted"),
 ];
 
 /// Faults that these models must bear, or what they catch together with another says nothing about the other.

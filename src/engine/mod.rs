@@ -14,6 +14,7 @@
 mod config;
 mod dispatcher;
 mod retry;
+mod roster;
 mod subscriber;
 
 pub use config::{BUFFER_MAX, Config, WORKERS_MAX};
