@@ -25,16 +25,19 @@
 //!
 //! # Why no wake-up is lost
 //!
-//! Every registration ends in exactly one of three ways, so that at all times
-//! *sleepers <= waiters + wakes on their way*:
+//! At all times *sleepers <= waiters + wakes on their way*, because a registration ends in one of three ways:
 //!
 //! 1. **Withdrawn**: the epoch still equals its key, so its own count is still in the word; one CAS takes it out.
 //! 2. **Woken**: the notifier took one count out and woke one sleeper. Not always the one whose count that was: a wake
 //!    for an older sleeper may reach a newer one whose key still equals the epoch. The newer one's count then stands
 //!    for the older one. This is why a woken waiter must return and look, never sleep again on its key.
 //! 3. **Passed on**: the epoch has moved but no wake chose this one. Whether the count that the notifier took was this
-//!    one's cannot be known, so the notification is made again. Were it kept, the count of each such round would stay
-//!    behind, and after 2^32 of them it would run over: two receivers with a timeout do that in an hour.
+//!    one's cannot be known, so the notification is made again. Were it not, one count would stay behind each time.
+//!
+//! So the count may be too high (a wake that comes late, when its sleeper has gone on by itself, can end a newer sleep,
+//! whose count stays), which costs a useless wake, but never too low. Nor can it run over: a registration that
+//! finds a [`CROWD`] makes everybody look again and begins at 0. Without 3. that would be needed in an hour: two
+//! receivers with a short timeout and a million messages a second.
 //!
 //! # Limits
 //!
@@ -49,6 +52,9 @@ use std::time::Instant;
 const EPOCH_BITS: u32 = 32;
 /// One registration in the word.
 const WAITER: u64 = 1 << EPOCH_BITS;
+
+/// More than there can be threads; half of what the word can count.
+const CROWD: u64 = WAITER << 31;
 
 /// See the page above.
 #[derive(Debug)]
@@ -77,6 +83,9 @@ impl EventCount {
         let before = self.state.fetch_add(WAITER, Ordering::Relaxed); // [relaxed] ordered by E1
         if !mutant("E1_listen") {
             fence(Ordering::SeqCst); // [E1]
+        }
+        if before >= CROWD {
+            self.wake(usize::MAX);
         }
         Key { epoch: epoch(before) }
     }
@@ -308,6 +317,13 @@ mod tests {
         event.notify_one();
         event.wait(key);
         assert_eq!((event.waiters(), epoch(event.state.load(Ordering::Relaxed))), (0, 0)); // [relaxed] one thread
+    }
+
+    #[test]
+    fn a_count_that_crept_up_begins_at_zero_again() {
+        let event = EventCount { state: AtomicU64::new(CROWD), futex: Futex::new() };
+        event.wait(event.listen());
+        assert_eq!(event.waiters(), 0);
     }
 
     #[test]

@@ -36,6 +36,11 @@
 pub mod clock;
 #[cfg(not(loom))]
 mod engine;
+/// Under the model checker: who is woken, and nothing else of the engine.
+#[cfg(loom)]
+pub(crate) mod engine {
+    pub mod roster;
+}
 #[cfg(not(loom))]
 mod error;
 pub(crate) mod event;
@@ -85,9 +90,15 @@ mod front {
 #[cfg(not(loom))]
 pub use front::*;
 
+/// The README's example is compiled and run with the other examples of the documentation.
+#[cfg(all(doctest, not(loom)))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 /// What the model checker sees.
 #[cfg(loom)]
 pub mod modelled {
+    pub use crate::engine::roster::Roster;
     pub use crate::event::{EventCount, Key};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::ring::cells::{Layout, ThreadId};

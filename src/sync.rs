@@ -237,7 +237,7 @@ pub(crate) use model::{per_thread, process_wide};
 mod real {
     #[cfg(target_os = "linux")]
     pub use crate::sys::Futex;
-    pub use parking_lot::{Mutex, MutexGuard, RwLock};
+    pub use parking_lot::{Mutex, MutexGuard};
     pub use std::sync::atomic::{
         AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
         fence,
@@ -376,11 +376,12 @@ pub use real::*;
 #[cfg(not(loom))]
 pub(crate) use real::{per_thread, process_wide};
 
-/// Is this fault planted? Chosen at run time, so that one build serves all mutants.
+/// Is this fault planted? Chosen at run time, so that one build serves all mutants; several are separated by commas.
 #[cfg(loom)]
 pub fn mutant(label: &str) -> bool {
     static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    PLANTED.get_or_init(|| std::env::var("MUTANT").unwrap_or_default()) == label
+    let planted = PLANTED.get_or_init(|| std::env::var("MUTANT").unwrap_or_default());
+    planted.split(',').any(|fault| fault == label)
 }
 
 /// Never, outside a loom build.

@@ -131,6 +131,7 @@ suite! {
     closing_from_inside_a_handler_is_an_error
     a_subscriber_drains_and_then_ends
     concurrency_bounds_the_workers_of_a_subscription
+    a_long_handler_holds_up_nobody_while_a_worker_sleeps
     statistics_count_what_happened
     ids_are_unique_and_the_same_through_retries
     an_impossible_setting_is_named
@@ -842,4 +843,30 @@ fn a_subscription_name_that_is_none_is_named(bed: &Bed) {
     assert_eq!(refused("a\nb"), "subscription name \"a\\nb\": it has a control character");
     assert!(refused(&"n".repeat(256)).ends_with("at most 255 bytes are allowed"));
     engine.close(SOON).unwrap();
+}
+
+/// Promise: a handler that runs long holds up no other subscription while a worker sleeps. Method: again and again one
+/// message each for a handler that blocks and for one that does not, published so close together that the second
+/// finds a worker on its way; the first handler is let go only after the second has run.
+fn a_long_handler_holds_up_nobody_while_a_worker_sleeps(bed: &Bed) {
+    let engine = bed.open_with(|config| config.workers(2));
+    let (started, running) = channel();
+    let gate = Arc::new(Barrier::new(2));
+    let held = Arc::clone(&gate);
+    engine
+        .subscribe("long", move |_: &Delivery| {
+            started.send(())?;
+            held.wait();
+            Ok(())
+        })
+        .unwrap();
+    let quick = collect(&engine, "quick");
+    for _ in 0..300 {
+        engine.publish("long", "x").unwrap();
+        engine.publish("quick", "x").unwrap();
+        next(&running);
+        assert_eq!(next(&quick), "x");
+        gate.wait();
+    }
+    finish(&engine, &[&quick]);
 }

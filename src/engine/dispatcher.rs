@@ -4,8 +4,10 @@
 //!   Signal::notify ──> set the subscription's bit ──> wake a worker
 //!   worker: for each set bit, from where it stopped last: pull up to QUANTUM messages
 //!             message: run a handler, settle        nothing: clear the bit, look once more
-//!           no bit set: a short spin (one worker at a time), then sleep until woken or until a retry is due
+//!           no bit set: one worker searches on for a while, the others sleep until woken or until a retry is due
 //! ```
+//!
+//! Who is woken for what is the roster's business: see `roster`.
 //!
 //! A handler that panics has failed its attempt; the worker goes on (H14). Retries wait in the queue, no worker sleeps
 //! for one (H5). There are as many threads as were asked for, however many topics there are (H19).
@@ -14,13 +16,9 @@
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
-//! | [D1] | `Ready::set` | `Ready::clear` | a message: who clears the bit and looks again finds what set it |
 //! | [D2] | `stop` | `is_stopped` | nothing more is to be started |
 //! | [D3] | a worker leaves `alive` or `busy` | `stop` reads them | all that the worker did |
 //! | [D4] | `release` | `admit`, `release` | the handler that held the subscription has ended; who was denied is seen |
-//!
-//! [D1] needs no fence: both sides are read-modify-writes of one word. If the set comes later, the bit stays set; if
-//! the clear does, it has acquired what the set released.
 //!
 //! `due_ns` is [relaxed]: it only says when to look; the looking takes the source's lock. Numbers that choose a
 //! handler or where a round begins are [relaxed] too.
@@ -29,61 +27,27 @@
 //!
 //! [`SUBSCRIPTIONS_MAX`] subscriptions with handlers.
 
+use super::roster::{self, Roster};
 use crate::clock::saturating_ns;
 use crate::error::QueueError;
 use crate::event::EventCount;
 use crate::queue::{Context, Delivery, SUBSCRIPTIONS_MAX, Settlement, Source};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak, hint, thread};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak, thread};
 use arc_swap::ArcSwap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// How many messages of one subscription a worker handles before it looks at the next.
 const QUANTUM: usize = 32;
-/// How often an idle worker looks before it sleeps.
-const SPINS: usize = 64;
 /// How long a worker leaves a source alone that failed to read.
 const FAILED_DELAY: Duration = Duration::from_millis(100);
 const NEVER: u64 = u64::MAX;
-const WORD_BITS: usize = 64;
-const WORDS: usize = SUBSCRIPTIONS_MAX / WORD_BITS;
-const _: () = assert!(SUBSCRIPTIONS_MAX.is_multiple_of(WORD_BITS));
+const _: () = assert!(SUBSCRIPTIONS_MAX <= roster::SLOTS);
 
 /// What runs for each message.
 pub trait Handler: Send + Sync {
     /// Handles one message, and says what becomes of it.
     fn handle(&self, delivery: &Delivery) -> Settlement;
-}
-
-/// Which subscriptions may have a message: a bit for each.
-struct Ready([AtomicU64; WORDS]);
-
-impl Ready {
-    fn set(&self, slot: usize) {
-        let bit = 1 << (slot % WORD_BITS);
-        self.0[slot / WORD_BITS].fetch_or(bit, Ordering::AcqRel); // [D1]
-    }
-
-    fn clear(&self, slot: usize) {
-        let bit = 1 << (slot % WORD_BITS);
-        self.0[slot / WORD_BITS].fetch_and(!bit, Ordering::AcqRel); // [D1]
-    }
-
-    /// The first set bit at or after `from`, going around once.
-    fn next(&self, from: usize) -> Option<usize> {
-        let (first_word, first_bit) = (from / WORD_BITS % WORDS, from % WORD_BITS);
-        for step in 0..=WORDS {
-            let word = (first_word + step) % WORDS;
-            let mut bits = self.0[word].load(Ordering::Acquire); // [D1]
-            if step == 0 {
-                bits &= u64::MAX << first_bit;
-            }
-            if bits != 0 {
-                return Some(word * WORD_BITS + bits.trailing_zeros() as usize);
-            }
-        }
-        None
-    }
 }
 
 /// A subscription with its handlers.
@@ -146,11 +110,9 @@ impl Attached {
 
 struct Shared {
     context: Arc<Context>,
-    ready: Ready,
-    woken: EventCount,
+    roster: Roster,
     /// When the first retry that was seen is due.
     due_ns: AtomicU64,
-    spinning: AtomicBool,
     stopped: AtomicBool,
     alive: AtomicUsize,
     busy: AtomicUsize,
@@ -174,10 +136,8 @@ impl Dispatcher {
     pub(crate) fn start(context: Arc<Context>, workers: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             context,
-            ready: Ready(std::array::from_fn(|_| AtomicU64::new(0))),
-            woken: EventCount::new(),
+            roster: Roster::new(),
             due_ns: AtomicU64::new(NEVER),
-            spinning: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             alive: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
@@ -229,7 +189,7 @@ impl Dispatcher {
             }
             None => self.shared.add(&table, source, member, concurrency),
         };
-        self.shared.notify(slot, self.shared.workers);
+        self.shared.roster.notify(slot, self.shared.workers);
         *numbers
     }
 
@@ -273,7 +233,7 @@ impl Dispatcher {
     /// Starts nothing more. Waits for the workers, but for one that is in a handler only until `deadline`.
     pub(crate) fn stop(&self, deadline: Instant) {
         self.shared.stopped.store(true, Ordering::Release); // [D2]
-        self.shared.woken.notify_all();
+        self.shared.roster.wake_all();
         loop {
             let key = self.shared.left.listen();
             let alive = self.shared.alive.load(Ordering::Acquire); // [D3]
@@ -286,6 +246,8 @@ impl Dispatcher {
             let until = if late { None } else { Some(deadline) };
             self.shared.left.wait_until(key, until);
         }
+        // What handlers own goes with them: perhaps a handle of this very engine.
+        self.shared.table.store(Arc::new(Vec::new()));
         let all_left = self.shared.alive.load(Ordering::Acquire) == 0; // [D3]
         for handle in self.threads.lock().drain(..) {
             // A thread that is still in a handler is left to itself: it ends when the handler does.
@@ -312,7 +274,7 @@ impl Shared {
         let dispatcher: Weak<Self> = Arc::downgrade(self);
         source.signal().connect(Box::new(move |messages| {
             if let Some(shared) = dispatcher.upgrade() {
-                shared.notify(slot, messages);
+                shared.roster.notify(slot, messages);
             }
         }));
         let attached = Arc::new(Attached {
@@ -332,9 +294,10 @@ impl Shared {
         slot
     }
 
-    fn notify(&self, slot: usize, messages: usize) {
-        self.ready.set(slot);
-        self.woken.notify(messages);
+    /// Does a worker that has taken a message leave another, of this subscription or of any?
+    fn leaves_more(&self, attached: &Attached) -> bool {
+        let other = self.roster.next(attached.slot + 1);
+        other.is_some_and(|slot| slot != attached.slot) || attached.source.has_more()
     }
 
     fn is_stopped(&self) -> bool {
@@ -362,7 +325,7 @@ impl Shared {
     /// Serves the next subscription that has its bit set. Was there a message?
     fn round(&self, shard: usize, from: &mut usize) -> bool {
         self.wake_due();
-        let Some(slot) = self.ready.next(*from) else { return false };
+        let Some(slot) = self.roster.next(*from) else { return false };
         *from = slot + 1;
         let table = self.table.load();
         let attached = table.get(slot).and_then(Option::as_ref).map(Arc::clone);
@@ -370,7 +333,7 @@ impl Shared {
         match attached {
             Some(attached) if !self.is_stopped() => self.serve(&attached, shard),
             _ => {
-                self.ready.clear(slot);
+                self.roster.clear(slot);
                 false
             }
         }
@@ -379,40 +342,44 @@ impl Shared {
     fn serve(&self, attached: &Attached, shard: usize) -> bool {
         if !attached.admit(false) {
             // Cleared before the mark: whoever lets go afterwards sees the mark and sets the bit again.
-            self.ready.clear(attached.slot);
+            self.roster.clear(attached.slot);
             if !attached.admit(true) {
                 return false;
             }
         }
         let mut served = 0;
-        while served < QUANTUM && !self.is_stopped() && self.serve_one(attached, shard) {
+        while served < QUANTUM && !self.is_stopped() && self.serve_one(attached, shard, served == 0)
+        {
             served += 1;
         }
         if served == QUANTUM {
-            self.ready.set(attached.slot);
+            self.roster.set(attached.slot);
         }
         if attached.release() {
-            self.notify(attached.slot, 1);
+            self.roster.notify(attached.slot, 1);
         }
         served > 0
     }
 
-    /// Handles one message, if there is one.
-    fn serve_one(&self, attached: &Attached, shard: usize) -> bool {
+    /// Handles one message, if there is one; the first one of a row is looked behind.
+    fn serve_one(&self, attached: &Attached, shard: usize, first: bool) -> bool {
         let Some(handler) = attached.handler() else {
-            self.ready.clear(attached.slot);
+            self.roster.clear(attached.slot);
             return false;
         };
         let mut pulled = Delivery::pull(&attached.source, shard);
         if matches!(pulled, Ok(None)) {
-            self.ready.clear(attached.slot);
+            self.roster.clear(attached.slot);
             pulled = Delivery::pull(&attached.source, shard);
             if matches!(pulled, Ok(Some(_))) {
-                self.ready.set(attached.slot);
+                self.roster.set(attached.slot);
             }
         }
         match pulled {
             Ok(Some(delivery)) => {
+                if first && self.leaves_more(attached) {
+                    self.roster.call_another();
+                }
                 let settlement = run(&*handler, &delivery);
                 self.note(delivery.settle(settlement).err());
                 true
@@ -422,7 +389,7 @@ impl Shared {
                 false
             }
             Err(error) => {
-                self.ready.clear(attached.slot);
+                self.roster.clear(attached.slot);
                 attached.failed.store(true, Ordering::Relaxed); // [relaxed]
                 self.note(Some(error));
                 let again_ns =
@@ -457,34 +424,20 @@ impl Shared {
         for attached in self.table.load().iter().flatten() {
             // [relaxed] with `due_ns`: it only says when to look
             if attached.failed.swap(false, Ordering::Relaxed) {
-                self.ready.set(attached.slot);
+                self.roster.set(attached.slot);
             }
             match attached.source.next_due_ns() {
-                Some(at_ns) if at_ns <= now_ns => self.ready.set(attached.slot),
+                Some(at_ns) if at_ns <= now_ns => self.roster.set(attached.slot),
                 later => self.note_due(later),
             }
         }
     }
 
-    /// Nothing is ready: looks a little longer, then sleeps.
+    /// Nothing is ready: searches on, or sleeps.
     fn rest(&self) {
-        let idle = || !self.is_stopped() && self.ready.next(0).is_none();
-        // [relaxed] one spinner is enough, and two do no harm
-        if !self.spinning.swap(true, Ordering::Relaxed) {
-            let mut looks = 0;
-            while looks < SPINS && idle() {
-                hint::spin_loop();
-                looks += 1;
-            }
-            self.spinning.store(false, Ordering::Relaxed); // [relaxed]
-        }
-        let key = self.woken.listen();
-        if !idle() {
-            return self.woken.cancel(key);
-        }
         let due_ns = self.due_ns.load(Ordering::Relaxed); // [relaxed]
         let until = (due_ns != NEVER).then(|| self.context.clock.instant_at(due_ns));
-        self.woken.wait_until(key, until);
+        self.roster.rest(|| self.is_stopped(), until);
     }
 }
 

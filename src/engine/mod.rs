@@ -8,11 +8,13 @@
 //! ```
 //!
 //! An [`Engine`] is a handle: cloned cheaply, used from any thread. [`Engine::close`] refuses publishes, drains until
-//! its deadline, writes what was settled, and says what is left. Dropping the last handle closes without draining.
+//! its deadline, writes what was settled, and says what is left. Dropping the last handle closes without draining. A
+//! handler that owns a handle of its own engine keeps it open until [`Engine::close`].
 
 mod config;
 mod dispatcher;
 mod retry;
+mod roster;
 mod subscriber;
 
 pub use config::{BUFFER_MAX, Config, WORKERS_MAX};
@@ -27,7 +29,7 @@ use crate::queue::{
     Batch, Capabilities, Context, Delivery, Queue, QueueDepth, Receipt, Settlement, Source,
     Subscription,
 };
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use dispatcher::Dispatcher;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -130,7 +132,7 @@ impl Engine {
         let source = self.inner.queue.subscribe(&subscription)?;
         let (handler, concurrency) = (Arc::new(handler), subscription.concurrency_max());
         let number = self.inner.dispatcher.attach(Arc::clone(&source), handler, concurrency);
-        Ok(Member { engine: self.clone(), source, number })
+        Ok(Member { engine: Arc::downgrade(&self.inner), source, number })
     }
 
     /// Subscribes to pull messages one by one.
@@ -153,6 +155,7 @@ impl Engine {
     pub fn unsubscribe(&self, name: &str) -> Result<(), QueueError> {
         self.inner.queue.unsubscribe(name)?;
         self.inner.dispatcher.detach_all(name);
+        self.inner.context.progress.notify_all();
         Ok(())
     }
 
@@ -286,7 +289,7 @@ fn whole_reason(error: &(dyn Error + 'static)) -> String {
 
 /// One handler of a subscription. Dropping it does nothing.
 pub struct Member {
-    engine: Engine,
+    engine: Weak<Inner>,
     source: Arc<dyn Source>,
     number: u64,
 }
@@ -299,8 +302,10 @@ impl Member {
 
     /// Ends this member; the subscription and its other members go on.
     pub fn leave(self) {
-        if self.engine.inner.dispatcher.detach(&self.source, self.number) {
+        let Some(engine) = self.engine.upgrade() else { return };
+        if engine.dispatcher.detach(&self.source, self.number) {
             self.source.signal().leave();
+            engine.context.progress.notify_all();
         }
     }
 }

@@ -102,5 +102,6 @@ impl Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.source.signal().leave();
+        self.source.context().progress.notify_all();
     }
 }

@@ -36,7 +36,7 @@ impl Faults {
 /// The faults planted in one log: none.
 #[cfg(not(test))]
 #[derive(Debug, Default)]
-pub(crate) struct Faults;
+pub(crate) struct Faults(());
 
 #[cfg(not(test))]
 impl Faults {

@@ -97,16 +97,11 @@ impl GroupSync {
                 thread::park();
                 state = self.state.lock();
             } else {
+                state.dismiss(key.take());
                 state = self.lead(state, syncing);
             }
         };
-        if let Some(key) = key {
-            state.waiters.remove(&key);
-        }
-        // Woken as the next leader, and not in need of it: somebody else must lead then.
-        if !state.leading {
-            state.wake_first();
-        }
+        state.dismiss(key);
         outcome
     }
 
@@ -152,7 +147,14 @@ impl State {
         key
     }
 
-    /// Wakes all whom `durable` serves, and one beyond.
+    fn dismiss(&mut self, key: Option<(u64, u64)>) {
+        if let Some(key) = key {
+            self.waiters.remove(&key);
+        }
+    }
+
+    /// Wakes all whom `durable` serves, and one beyond: nobody leads now. If another comes first and leads, the one
+    /// beyond sleeps on, and that leader's end wakes again.
     fn wake_upto(&mut self, durable: u64) {
         while let Some(first) = self.waiters.first_entry() {
             if first.key().0 > durable {
@@ -160,17 +162,88 @@ impl State {
             }
             first.remove().unpark();
         }
-        self.wake_first();
+        if let Some(next) = self.waiters.values().next() {
+            next.unpark();
+        }
     }
 
     fn fail(&mut self, failure: Arc<StorageError>) {
         self.failure.get_or_insert(failure);
         self.wake_upto(u64::MAX);
     }
+}
 
-    fn wake_first(&self) {
-        if let Some(first) = self.waiters.values().next() {
-            first.unpark();
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::error::Action;
+    use crate::sync::Condvar;
+    use std::io;
+    use std::path::Path;
+
+    /// A disk whose first sync waits until `crowd` others are waiting, so that they must share the second.
+    struct Disk<'a> {
+        group: &'a GroupSync,
+        crowd: usize,
+        fails: bool,
+        calls: Mutex<Vec<Range<u64>>>,
+        changed: Condvar,
+    }
+
+    impl Syncing for Disk<'_> {
+        fn upto(&self) -> u64 {
+            if self.calls.lock().is_empty() { 1 } else { 1 + self.crowd as u64 }
         }
+
+        fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
+            let mut calls = self.calls.lock();
+            calls.push(range);
+            let is_first = calls.len() == 1;
+            self.changed.notify_all();
+            drop(calls);
+            while is_first && self.group.state.lock().waiters.len() < self.crowd {
+                thread::yield_now();
+            }
+            let failed = || io::Error::from_raw_os_error(libc::EIO);
+            let outcome = if self.fails { Err(failed()) } else { Ok(()) };
+            outcome.map_err(StorageError::on(Action::Sync, Path::new("a disk")))
+        }
+    }
+
+    fn crowd(fails: bool) -> (Vec<Range<u64>>, Vec<bool>) {
+        const CROWD: usize = 15;
+        let group = GroupSync::new(0);
+        let calls = Mutex::default();
+        let disk = Disk { group: &group, crowd: CROWD, fails, calls, changed: Condvar::new() };
+        let outcomes = thread::scope(|scope| {
+            let first = scope.spawn(|| group.wait(1, &disk).is_ok());
+            let mut calls = disk.calls.lock();
+            while calls.is_empty() {
+                calls = disk.changed.wait(calls);
+            }
+            drop(calls);
+            let wait = |index| group.wait(2 + index, &disk).is_ok();
+            let spawn = |index| scope.spawn(move || wait(index));
+            let others: Vec<_> = (0..CROWD as u64).map(spawn).collect();
+            std::iter::once(first).chain(others).map(|it| it.join().unwrap()).collect()
+        });
+        assert!(group.state.lock().waiters.is_empty());
+        (disk.calls.into_inner(), outcomes)
+    }
+
+    /// Promise: whoever waits while a sync runs shares the next one. Sixteen waiters, two syncs.
+    #[test]
+    fn waiters_share_a_sync() {
+        let (calls, outcomes) = crowd(false);
+        assert_eq!(calls, [0..1, 1..16]);
+        assert!(outcomes.iter().all(|durable| *durable));
+    }
+
+    /// Promise: a failed sync fails everybody, at once and for ever; none tries again.
+    #[test]
+    fn a_failed_sync_fails_all_waiters() {
+        let (calls, outcomes) = crowd(true);
+        assert_eq!(calls.len(), 1);
+        assert!(outcomes.iter().all(|durable| !*durable));
     }
 }

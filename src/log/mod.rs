@@ -50,10 +50,16 @@
 //! yet: the log grows to its disk limit, then [`AppendError::Full`].
 
 mod archive;
+#[cfg(test)]
+mod crash;
 mod error;
 mod fault;
 mod format;
+#[cfg(test)]
+mod golden;
 mod group;
+#[cfg(test)]
+mod live;
 mod open;
 mod options;
 mod prepare;
@@ -250,7 +256,7 @@ impl Log {
     ///
     /// [`AppendError`]; nothing was written.
     pub fn append(&self, record: &Record<'_>, budget: Budget) -> Result<Appended, AppendError> {
-        let len = self.shared.frame_len(record.frame_bytes())?;
+        let len = frame_len(record.frame_bytes(), self.shared.frame_max())?;
         let mut header = record.header(Kind::Record, len);
         header.body_crc = record.parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
         let reserved = self.shared.reserve(len, budget)?;
@@ -275,16 +281,10 @@ impl Log {
         if records.is_empty() {
             return Err(AppendError::Empty);
         }
-        let batch = Encoded::new(records, &self.shared)?;
+        let batch = Encoded::new(records, self.shared.frame_max())?;
         let reserved = self.shared.reserve(batch.header.len, budget)?;
         let written = self.shared.write(reserved, batch.header, |pen| {
-            for (record, (header, gap)) in records.iter().zip(&batch.inner) {
-                pen.put(&header.encode_inner());
-                for part in record.parts {
-                    pen.put(part);
-                }
-                pen.put(&GAP[..*gap]);
-            }
+            batch.body(records, |bytes| pen.put(bytes));
         });
         let place = |header: &FrameHeader| {
             Position::of(written.at + u64::from(header.durable_lag) * FRAME_ALIGN)
@@ -428,14 +428,13 @@ struct Encoded {
 }
 
 impl Encoded {
-    fn new(records: &[Record<'_>], shared: &Shared) -> Result<Self, AppendError> {
+    fn new(records: &[Record<'_>], max: u64) -> Result<Self, AppendError> {
         let total = records.iter().fold(HEADER, |sum, record| {
             sum.checked_next_multiple_of(FRAME_ALIGN)
                 .map_or(u64::MAX, |sum| sum.saturating_add(record.frame_bytes()))
         });
-        let len = shared.frame_len(total)?;
+        let len = frame_len(total, max)?;
         let mut inner = Vec::with_capacity(records.len());
-        let mut crc = 0;
         let mut at = HEADER;
         for (index, record) in records.iter().enumerate() {
             let bytes = record.frame_bytes();
@@ -444,17 +443,12 @@ impl Encoded {
             header.durable_lag = (at / FRAME_ALIGN) as u32; // as above
             let is_last = index + 1 == records.len();
             let gap = if is_last { 0 } else { (aligned(bytes) - bytes) as usize };
-            crc = crc32c::crc32c_append(crc, &header.encode_inner());
-            for part in record.parts {
-                crc = crc32c::crc32c_append(crc, part);
-            }
-            crc = crc32c::crc32c_append(crc, &GAP[..gap]);
             inner.push((header, gap));
             at += aligned(bytes);
         }
         let header = FrameHeader {
             len,
-            body_crc: crc,
+            body_crc: 0,
             kind: Kind::Batch,
             flags: 0,
             tag: 0,
@@ -462,7 +456,22 @@ impl Encoded {
             topic: records.len() as u32, // each has 32 bytes of `len`, a u32
             time_ns: records[0].time_ns,
         };
-        Ok(Self { header, inner })
+        let mut batch = Self { header, inner };
+        let mut crc = 0;
+        batch.body(records, |bytes| crc = crc32c::crc32c_append(crc, bytes));
+        batch.header.body_crc = crc;
+        Ok(batch)
+    }
+
+    /// Gives `take` the body, piece by piece.
+    fn body(&self, records: &[Record<'_>], mut take: impl FnMut(&[u8])) {
+        for (record, (header, gap)) in records.iter().zip(&self.inner) {
+            take(&header.encode_inner());
+            for part in record.parts {
+                take(part);
+            }
+            take(&GAP[..*gap]);
+        }
     }
 }
 
@@ -497,12 +506,8 @@ impl Shared {
         self.segment_bytes / 2
     }
 
-    fn frame_len(&self, bytes: u64) -> Result<u32, AppendError> {
-        let max = self.segment_bytes - FRAME_ALIGN;
-        match u32::try_from(bytes) {
-            Ok(len) if bytes <= max => Ok(len),
-            _ => Err(AppendError::TooLarge { bytes, max }),
-        }
+    fn frame_max(&self) -> u64 {
+        self.segment_bytes - FRAME_ALIGN
     }
 
     fn reserve(&self, len: u32, budget: Budget) -> Result<Reserved, AppendError> {
@@ -667,6 +672,13 @@ impl Syncing for Shared {
 
     fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
         Shared::sync(self, range)
+    }
+}
+
+fn frame_len(bytes: u64, max: u64) -> Result<u32, AppendError> {
+    match u32::try_from(bytes) {
+        Ok(len) if bytes <= max => Ok(len),
+        _ => Err(AppendError::TooLarge { bytes, max }),
     }
 }
 

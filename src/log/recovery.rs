@@ -288,3 +288,77 @@ impl Plan {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use HeaderState::{Bad, Good, Zero};
+
+    /// A row of the table: `None` is "any".
+    struct Row {
+        seam: Option<bool>,
+        headers: &'static [HeaderState],
+        body_good: Option<bool>,
+        below: Option<bool>,
+        same_boot: Option<bool>,
+        followed: Option<bool>,
+        verdict: Verdict,
+    }
+
+    const ANY: &[HeaderState] = &[Good, Bad, Zero];
+    const NO: Option<bool> = Some(false);
+    const YES: Option<bool> = Some(true);
+
+    const fn row(
+        seam: Option<bool>,
+        headers: &'static [HeaderState],
+        [body_good, below, same_boot, followed]: [Option<bool>; 4],
+        verdict: Verdict,
+    ) -> Row {
+        Row { seam, headers, body_good, below, same_boot, followed, verdict }
+    }
+
+    const TABLE: [Row; 10] = [
+        row(YES, ANY, [None; 4], Verdict::GoOn), // 3
+        row(NO, &[Good], [YES, None, None, None], Verdict::Accept), // 4
+        row(NO, &[Good], [NO, YES, None, None], Verdict::Corrupt), // 5
+        row(NO, &[Bad, Zero], [None, YES, None, None], Verdict::Corrupt), // 6
+        row(NO, &[Zero], [None, NO, YES, YES], Verdict::Pad), // 7
+        row(NO, &[Zero], [None, NO, YES, NO], Verdict::End), // 8
+        row(NO, &[Bad], [None, NO, YES, None], Verdict::Corrupt), // 9
+        row(NO, &[Good], [NO, NO, YES, None], Verdict::Corrupt), // 9b
+        row(NO, &[Bad, Zero], [None, NO, NO, None], Verdict::Discard), // 10
+        row(NO, &[Good], [NO, NO, NO, None], Verdict::Discard), // 10b
+    ];
+
+    fn fits(row: &Row, finding: &Finding) -> bool {
+        let same = |wanted: Option<bool>, is: bool| wanted.is_none_or(|wanted| wanted == is);
+        same(row.seam, finding.seam)
+            && row.headers.contains(&finding.header)
+            && same(row.body_good, finding.body_good)
+            && same(row.below, finding.below_durable)
+            && same(row.same_boot, finding.same_boot)
+            && same(row.followed, finding.followed)
+    }
+
+    /// Promise: the table has one row for each case, and `decide` is the table. Method: all 96 combinations.
+    #[test]
+    fn exactly_one_row_applies_to_every_combination() {
+        for bits in 0..32_u32 {
+            for header in [Good, Bad, Zero] {
+                let bit = |index: u32| bits & (1 << index) != 0;
+                let finding = Finding {
+                    seam: bit(0),
+                    header,
+                    body_good: bit(1),
+                    below_durable: bit(2),
+                    same_boot: bit(3),
+                    followed: bit(4),
+                };
+                let rows: Vec<_> = TABLE.iter().filter(|row| fits(row, &finding)).collect();
+                assert_eq!(rows.len(), 1, "{finding:?}");
+                assert_eq!(decide(finding), rows[0].verdict, "{finding:?}");
+            }
+        }
+    }
+}

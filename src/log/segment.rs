@@ -115,6 +115,9 @@ impl Segment {
     /// Makes cold bytes warm, so that a read error of the disk is a value and not a signal. Live segments are warm:
     /// their pages were written by this process.
     pub fn warm(&self, at: u64, bytes: u64) -> Result<(), StorageError> {
+        // A file that was cut may end within the alignment of its last frame.
+        let in_file = (self.header.base + self.file_bytes).saturating_sub(HEADER_PAGE_BYTES + at);
+        let bytes = bytes.min(in_file);
         if self.access == Access::Write || bytes == 0 {
             return Ok(());
         }

@@ -43,7 +43,7 @@ const CLOSED: u64 = 2;
 const POISONED: u64 = 4;
 const FLAGS: u64 = ALIGN - 1;
 
-const _: () = assert!(PUBLISH_CLOSED | CLOSED | POISONED <= FLAGS);
+const _: () = assert!((PUBLISH_CLOSED | CLOSED | POISONED) < ALIGN);
 
 /// Where the length words are: the maps, or the model checker's vector.
 pub trait Words {
@@ -197,7 +197,8 @@ impl Tail {
                 Ordering::Relaxed, // [relaxed]
             ) {
                 Ok(_) => {
-                    let pad = (at != here).then(|| Claim { at: here, len: gap(here, at) });
+                    let split = at != here && !mutant("pad_forgotten");
+                    let pad = split.then(|| Claim { at: here, len: gap(here, at) });
                     return Ok(Reserved { pad, claim: Claim { at, len } });
                 }
                 Err(now) => word = now,
@@ -215,14 +216,13 @@ impl Tail {
         self.advance(words)
     }
 
-    /// Moves `committed` over every whole frame.
+    /// Moves `committed` over every whole frame there is.
     fn advance(&self, words: &impl Words) -> Range<u64> {
-        let mut moved: Option<Range<u64>> = None;
         let mut from = self.committed.load(order("L3_load", Ordering::Acquire)); // [L3]
         loop {
             let upto = self.whole_from(from, words);
             if upto == from {
-                break;
+                return from..from;
             }
             match self.committed.compare_exchange(
                 from,
@@ -231,15 +231,10 @@ impl Tail {
                 order("L3_load", Ordering::Acquire), // [L3]
             ) {
                 // The word at `upto` was read as zero behind our fence: whoever fills it sees our frame.
-                Ok(_) => {
-                    let start = moved.map_or(from, |range| range.start);
-                    moved = Some(start..upto);
-                    break;
-                }
+                Ok(_) => return from..upto,
                 Err(now) => from = now,
             }
         }
-        moved.unwrap_or(from..from)
     }
 
     /// The end of the whole frames that follow one another from `from`.
@@ -252,7 +247,7 @@ impl Tail {
                 break;
             }
             at += spanned(len);
-            if mutant("help_own_only") {
+            if mutant("help_one_only") {
                 break;
             }
         }
@@ -308,7 +303,8 @@ fn admit(word: u64, budget: Budget) -> Result<(), Refused> {
         Budget::Publish => PUBLISH_CLOSED | CLOSED,
         Budget::Settle => CLOSED,
     };
-    if word & closed != 0 { Err(Refused::Closed) } else { Ok(()) }
+    let refused = word & closed != 0 && !mutant("closed_ignored");
+    if refused { Err(Refused::Closed) } else { Ok(()) }
 }
 
 fn spanned(len: u32) -> u64 {

@@ -11,6 +11,8 @@
 //! | [C1] | `give` | `count` | what was done with the message before it was settled: who reads 0 sees it all |
 //! | [C2] | `take`, `close` | `take`, `close`, `is_closed` | one order of all who come in and the one who closes: the closer's count holds everyone let in before |
 //!
+//! A count that a failed exchange left behind is [relaxed]: the next exchange decides.
+//!
 //! # Limits
 //!
 //! Counts up to 2^63 - 1; the maximum is the caller's.

@@ -481,6 +481,8 @@ pub(crate) trait Source: Send + Sync {
         lease: &Lease,
         to: Settlement,
     ) -> Result<(), QueueError>;
+    /// Is there, as far as a quick look tells, another message to pull?
+    fn has_more(&self) -> bool;
     /// When the earliest delayed message is due.
     fn next_due_ns(&self) -> Option<u64>;
     /// Will it never deliver again?

@@ -21,7 +21,7 @@
 use super::exceptions::{AT_ONCE, Exceptions};
 use super::records::{self, Outcome, Settled};
 use crate::error::QueueError;
-use crate::log::{LogError, Reader, RecordRef};
+use crate::log::{LogError, Position, Reader, RecordRef};
 use std::collections::{HashSet, VecDeque};
 use std::error::Error;
 use std::sync::Arc;
@@ -132,6 +132,11 @@ impl Window {
         Ok(found)
     }
 
+    /// Is a message ready without reading on?
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || self.exceptions.next_due_ns() == Some(AT_ONCE)
+    }
+
     /// May the pump read on?
     pub(crate) fn has_room(&self) -> bool {
         self.ready.len() + self.in_flight < self.buffer && self.exceptions.len() < DELAYED_MAX
@@ -185,17 +190,34 @@ impl Window {
     }
 
     /// Where the log goes on.
-    pub(crate) fn cursor(&self) -> crate::log::Position {
+    pub(crate) fn cursor(&self) -> Position {
         self.reader.position()
     }
 
-    /// What waits, in order: given back, then read; further than that, whoever asks reads the log from the cursor.
-    pub(crate) fn waiting(&self) -> (Vec<u64>, impl Iterator<Item = &RecordRef>) {
-        (self.exceptions.at_once_places().collect(), self.ready.iter())
+    /// A copy of what waits, for whoever only looks.
+    pub(crate) fn waiting(&self) -> Looked {
+        Looked {
+            given_back: self.exceptions.at_once_places().collect(),
+            ready: self.ready.iter().cloned().collect(),
+            cursor: self.reader.position(),
+            floor: self.floor,
+            skip: self.skip.clone(),
+        }
     }
+}
 
-    /// Is the record at `position`, ahead of the cursor, one that will be passed over?
-    pub(crate) fn skips(&self, position: u64) -> bool {
+/// What waits in a window, in order: given back, then read, then in the log from the cursor on.
+pub(crate) struct Looked {
+    pub(crate) given_back: Vec<u64>,
+    pub(crate) ready: Vec<RecordRef>,
+    pub(crate) cursor: Position,
+    floor: u64,
+    skip: HashSet<u64>,
+}
+
+impl Looked {
+    /// Will the record at `position`, at or behind the cursor, be passed over?
+    pub(crate) fn passes(&self, position: u64) -> bool {
         position < self.floor || self.skip.contains(&position)
     }
 }

@@ -97,6 +97,14 @@ impl Drop for Loan {
 /// The loan that lasts as long as its thread.
 struct Tenancy(RefCell<Option<Loan>>);
 
+impl Tenancy {
+    /// Keeps the loan; false, and leaves it, if this thread is past its end.
+    fn keep(&self, loan: &mut Option<Loan>) -> bool {
+        let kept = self.0.try_borrow_mut().map(|mut kept| *kept = loan.take());
+        kept.is_ok()
+    }
+}
+
 impl Drop for Tenancy {
     fn drop(&mut self) {
         // Before the number goes back: from now on this thread has none.
@@ -131,14 +139,27 @@ impl ThreadId {
         let loan = Loan::take();
         let id = loan.id;
         let mut loan = Some(loan);
-        let kept = TENANCY.try_with(|tenancy| tenancy.0.replace(loan.take()));
-        if kept.is_ok() {
+        let kept = TENANCY.try_with(|tenancy| tenancy.keep(&mut loan));
+        if kept.is_ok_and(|kept| kept) {
             let _ = MINE.try_with(|mine| mine.set(id));
         }
         if mutant("late_id") {
             loan = None; // the fault of going on with a number that was given back
         }
         Self { id, _borrowed: loan }
+    }
+
+    /// Puts the calling thread where it is when its own values are being destroyed: its number is given back and it
+    /// can keep no other. For models: loom destroys a thread's values in an order that changes from run to run.
+    #[cfg(loom)]
+    pub fn end() {
+        TENANCY.with(|tenancy| {
+            let mut kept = tenancy.0.borrow_mut();
+            let loan = kept.take();
+            std::mem::forget(kept); // from now on `keep` is refused, as access to a destroyed value is
+            MINE.with(|mine| mine.set(NONE));
+            drop(loan);
+        });
     }
 
     /// The number, below [`THREADS_MAX`].

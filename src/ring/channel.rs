@@ -71,7 +71,7 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 /// A channel over that ring.
-pub(crate) fn over<T>(ring: Ring<T>) -> (Sender<T>, Receiver<T>) {
+pub fn over<T>(ring: Ring<T>) -> (Sender<T>, Receiver<T>) {
     let handles = Handles { senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1) };
     let shared = Arc::new(Shared {
         ring,

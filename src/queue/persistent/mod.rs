@@ -18,7 +18,8 @@
 //! A depth is what the window holds and what it has yet to read. The latter is counted by the publisher after its
 //! append, and down by the pump. A subscription that is made while messages pass may so be counted a few messages
 //! off until it has caught up with the log; once it has, the count is exact, because nothing is left to read.
-//! `max_size`, where it is set, is held against the same counts.
+//! `max_size`, where it is set, is held against a running sum of them, and before a publish is refused for it the sum is
+//! taken anew.
 //!
 //! # Orderings
 //!
@@ -334,6 +335,10 @@ impl Shared {
         }
         self.count(counted - wanted);
         self.wake(&appended);
+        if self.stage() != OPEN {
+            // Whoever closes waits for all that was on its way; it may be nobody's here.
+            self.context.progress.notify_all();
+        }
         if self.durability == Durability::Sync {
             self.log.wait_durable(appended.end).map_err(Refusal::Unknown)?;
             receipts.iter_mut().for_each(|receipt: &mut Receipt| receipt.reached = Reached::Synced);
@@ -353,12 +358,21 @@ impl Shared {
                 (matched, _) => wanted += matched,
             }
         }
-        let before = self.count(wanted).max(0) as u64;
-        if self.context.max_size.saturating_sub(before) < wanted as u64 {
-            self.count(-wanted);
-            return Err(Refusal::Full);
+        let fits = |before: i64| {
+            let room = self.context.max_size.saturating_sub(before.max(0) as u64);
+            wanted as u64 <= room
+        };
+        if fits(self.count(wanted)) {
+            return Ok(wanted);
         }
-        Ok(wanted)
+        // The count may have drifted: what the subscriptions themselves say decides.
+        let exact = self.depth(&self.state.lock()).total() as i64;
+        self.unsettled.store(exact + wanted, Ordering::Relaxed); // [relaxed]
+        if fits(exact) {
+            return Ok(wanted);
+        }
+        self.count(-wanted);
+        Err(Refusal::Full)
     }
 
     /// Adds to the count of unsettled deliveries; what it was before comes back.

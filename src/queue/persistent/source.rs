@@ -122,9 +122,11 @@ impl PersistentSource {
                     !self.log.recovery().clean && record.position() < self.log.recovery().end;
                 (record, Lease { place, attempt: 1, redelivered, shard: 0 })
             }
-            Next::Due(place, Waiting { attempt, redelivered }) => {
+            Next::Due(place, waiting) => {
                 let position = Position::from_u64(place).unwrap_or(self.log.start());
-                let record = self.log.record(position)?;
+                let read = self.log.record(position);
+                let record = read.inspect_err(|_| self.window.lock().release(place, waiting))?;
+                let Waiting { attempt, redelivered } = waiting;
                 (record, Lease { place, attempt, redelivered, shard: 0 })
             }
         }))
@@ -222,6 +224,8 @@ impl PersistentSource {
         Depth { ready, in_flight, delayed }
     }
 
+    /// The oldest messages that wait here and match, `count` at most. The window is copied, not kept locked, while the
+    /// log is read.
     pub(super) fn peek(
         &self,
         filter: &Filter,
@@ -229,30 +233,24 @@ impl PersistentSource {
         queue: &Shared,
     ) -> Result<Vec<Arc<Envelope>>, QueueError> {
         let failed = |error| storage("read the log", error);
-        let window = self.window.lock();
-        let (given_back, ready) = window.waiting();
-        let mut records: Vec<RecordRef> = Vec::new();
-        for place in given_back {
-            let position = Position::from_u64(place).unwrap_or(self.log.start());
-            records.push(self.log.record(position).map_err(failed)?);
-        }
-        records.extend(ready.cloned());
-        let matches = |record: &RecordRef| {
-            let entry = queue.topics.by_number(record.topic())?;
-            filter.matches(&entry.topic).then_some(entry)
+        let waiting = self.window.lock().waiting();
+        let matching = |record: &RecordRef| {
+            let entry = queue.topics.by_number(record.topic());
+            let entry = entry.filter(|entry| filter.matches(&entry.topic))?;
+            envelope(record, &entry.topic, queue.incarnation).ok()
         };
         let mut found = Vec::new();
-        for record in &records {
-            let entry = if found.len() < count { matches(record) } else { None };
-            found.extend(entry.and_then(|e| envelope(record, &e.topic, queue.incarnation).ok()));
+        for place in &waiting.given_back {
+            let position = Position::from_u64(*place).unwrap_or(self.log.start());
+            found.extend(matching(&self.log.record(position).map_err(failed)?));
         }
-        let mut reader = self.log.reader(window.cursor());
+        found.extend(waiting.ready.iter().filter_map(matching));
+        let mut reader = self.log.reader(waiting.cursor);
         while found.len() < count {
             let Some(record) = reader.next().map_err(failed)? else { break };
-            let waits =
-                !window.skips(records::place(record.position())) && self.is_mine(queue, &record);
-            let entry = if waits { matches(&record) } else { None };
-            found.extend(entry.and_then(|e| envelope(&record, &e.topic, queue.incarnation).ok()));
+            if !waiting.passes(records::place(record.position())) && self.is_mine(queue, &record) {
+                found.extend(matching(&record));
+            }
         }
         Ok(found)
     }
@@ -310,6 +308,11 @@ impl Source for PersistentSource {
             Resolved::Retry { due_ns } => self.retry(&queue, lease, due_ns),
             Resolved::Dead { reason } => self.give_up(&queue, envelope, lease, &reason),
         }
+    }
+
+    fn has_more(&self) -> bool {
+        let window = self.window.lock();
+        window.has_ready() || window.cursor() < self.log.committed()
     }
 
     fn next_due_ns(&self) -> Option<u64> {

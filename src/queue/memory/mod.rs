@@ -14,44 +14,24 @@
 //! does. They share one allowance, `buffer`; held dead letters have one of their own. Publishing to such a topic
 //! takes the queue's lock; where somebody subscribes, no lock is taken.
 //!
-//! # Looking without taking
-//!
-//! Nobody can read a ring's entry without owning it, so [`peek`](Queue::peek) takes messages out and lays them into
-//! the exceptions, due at once, under their place in the ring. A puller that finds something due at once *after* it
-//! popped compares places and swaps if the other came first. So the order holds even for a puller that was between
-//! its two looks: the peek raised `earliest` before it popped, and a place is popped only after all lower ones.
-//!
-//! # Orderings
-//!
-//! | pair | release side | acquire side | what crosses over |
-//! | --- | --- | --- | --- |
-//! | [M1] | `note_earliest` stores `earliest` | `pull` loads it | the exceptions are not empty: look under the lock |
-//! | [M2] | `end` stores `ended` | `pull`, `settle` and `is_over` load it | the subscription takes and gives nothing more |
-//!
-//! `earliest` needs no more than [M1] for the swap above: the peek's store is sequenced before its pop, and the pop
-//! of a higher place reads what that pop released in the ring.
-//!
 //! # Limits
 //!
 //! `buffer` messages a subscription, `max_size` deliveries the queue, both from the configuration.
 
-use super::credits::{Credits, NoRoom};
-use super::exceptions::{AT_ONCE, Exceptions};
-use super::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
-use super::{
-    Batch, Capabilities, Context, DEAD_LETTERS, Depth, Lease, Leased, Queue, QueueDepth, Reached,
-    Receipt, Resolved, SUBSCRIPTIONS_MAX, Settlement, Signal, Source, Start, Subscription,
-    SubscriptionDepth, dead_letter,
-};
+mod source;
+
 use crate::error::{PublishError, QueueError, TopicError};
 use crate::message::{Envelope, Message, MessageId, Topic};
-use crate::metrics::Event;
-use crate::ring::swap::Ring;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Weak};
+use crate::queue::credits::{Credits, NoRoom};
+use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
+use crate::queue::{
+    Batch, Capabilities, Context, DEAD_LETTERS, Queue, QueueDepth, Reached, Receipt,
+    SUBSCRIPTIONS_MAX, Source, Start, Subscription, SubscriptionDepth,
+};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use smallvec::{SmallVec, smallvec};
+use source::MemorySource;
 use std::collections::{BTreeMap, VecDeque};
-
-const NEVER: u64 = u64::MAX;
 
 type Entry = TopicEntry<MemorySource>;
 /// One message is the usual batch: it costs no allocation.
@@ -89,7 +69,7 @@ struct State {
 impl State {
     fn matching(&self, topic: &Topic) -> Vec<Arc<MemorySource>> {
         let sources = self.subscriptions.values();
-        sources.filter(|source| source.filter.matches(topic)).cloned().collect()
+        sources.filter(|source| source.filter().matches(topic)).cloned().collect()
     }
 }
 
@@ -251,9 +231,13 @@ impl Shared {
         self.credits.take(deliveries)?;
         let wanted = || plans.iter().flat_map(Plan::sources);
         for (taken, source) in wanted().enumerate() {
-            if source.credits.take(1).is_err() {
-                wanted().take(taken).for_each(|source| source.credits.give(1));
+            if source.credits().take(1).is_err() {
+                wanted().take(taken).for_each(|source| source.credits().give(1));
                 self.credits.give(deliveries);
+                if self.credits.is_closed() {
+                    // Whoever closes waits for all that was on its way, and this is not any more.
+                    self.context.progress.notify_all();
+                }
                 return Err(Refusal::Full);
             }
         }
@@ -300,8 +284,8 @@ impl Shared {
         let plans = [plan];
         self.check_held(&state, &entries, &plans)?;
         for (taken, source) in plans[0].sources().iter().enumerate() {
-            if source.credits.take(1).is_err() {
-                plans[0].sources()[..taken].iter().for_each(|source| source.credits.give(1));
+            if source.credits().take(1).is_err() {
+                plans[0].sources()[..taken].iter().for_each(|source| source.credits().give(1));
                 return Err(Refusal::Full);
             }
         }
@@ -376,7 +360,7 @@ impl Queue for MemoryQueue {
             return Err(QueueError::TooManySubscriptions { name, max: SUBSCRIPTIONS_MAX });
         }
         let source = self.shared.add(&mut state, name, filter);
-        source.signal.join();
+        source.signal().join();
         Ok(source)
     }
 
@@ -386,7 +370,7 @@ impl Queue for MemoryQueue {
             return Err(QueueError::NoSubscription { name: name.to_owned() });
         };
         for entry in self.shared.topics.all() {
-            if source.filter.matches(&entry.topic) {
+            if source.filter().matches(&entry.topic) {
                 entry.routes.store(Arc::new(state.matching(&entry.topic)));
             }
         }
@@ -409,9 +393,9 @@ impl Queue for MemoryQueue {
     fn depth(&self) -> QueueDepth {
         let state = self.shared.state.lock();
         let subscriptions = state.subscriptions.values().map(|source| SubscriptionDepth {
-            name: source.name.clone(),
-            filter: source.filter.to_string(),
-            members: source.signal.members(),
+            name: source.name().to_owned(),
+            filter: source.filter().to_string(),
+            members: source.signal().members(),
             depth: source.depth(),
         });
         QueueDepth { held: state.held.len() as u64, subscriptions: subscriptions.collect() }
@@ -424,15 +408,16 @@ impl Queue for MemoryQueue {
     fn refuse(&self) {
         self.shared.credits.close();
         let state = self.shared.state.lock();
-        state.subscriptions.values().for_each(|source| source.signal.notify_all());
+        state.subscriptions.values().for_each(|source| source.signal().notify_all());
     }
 
     fn outstanding(&self, until_ns: u64) -> u64 {
         let state = self.shared.state.lock();
-        let elsewhere = state.subscriptions.values().map(|source| match source.signal.members() {
-            0 => source.credits.count(),
-            _ => source.exceptions.lock().due_after(until_ns) as u64,
-        });
+        let elsewhere =
+            state.subscriptions.values().map(|source| match source.signal().members() {
+                0 => source.credits().count(),
+                _ => source.due_after(until_ns),
+            });
         let elsewhere: u64 = elsewhere.sum();
         // The queue's count is read last: it only grows smaller once the queue is closed.
         self.shared.credits.count().saturating_sub(elsewhere + state.held.len() as u64)
@@ -469,261 +454,14 @@ impl Shared {
         state.held = others;
         let dead = mine.iter().filter(|envelope| envelope.topic().as_str() == DEAD_LETTERS);
         state.held_dead -= dead.count();
-        let source = Arc::new(MemorySource {
-            context: Arc::clone(&self.context),
-            queue: Arc::downgrade(self),
-            queue_credits: Arc::clone(&self.credits),
-            ring: Ring::new(self.context.buffer.max(mine.len())),
-            credits: Credits::new(self.context.buffer.max(mine.len()) as u64),
-            exceptions: Mutex::new(Exceptions::new()),
-            earliest: AtomicU64::new(NEVER),
-            ended: AtomicBool::new(false),
-            signal: Signal::default(),
-            name: name.clone(),
-            filter,
-        });
-        source.credits.take_over(mine.len() as u64);
-        mine.into_iter().for_each(|envelope| source.push(envelope));
+        let source = Arc::new(MemorySource::new(self, name.clone(), filter, mine));
         state.subscriptions.insert(name, Arc::clone(&source));
         for entry in self.topics.all() {
-            if source.filter.matches(&entry.topic) {
+            if source.filter().matches(&entry.topic) {
                 entry.claim();
                 entry.routes.store(Arc::new(state.matching(&entry.topic)));
             }
         }
         source
-    }
-}
-
-/// One subscription of a memory queue.
-struct MemorySource {
-    name: String,
-    filter: Filter,
-    context: Arc<Context>,
-    /// For dead letters; the queue owns its sources, not the other way round.
-    queue: Weak<Shared>,
-    queue_credits: Arc<Credits>,
-    ring: Ring<Arc<Envelope>>,
-    /// Every message from its acceptance to its settlement here.
-    credits: Credits,
-    exceptions: Mutex<Exceptions<Waiting>>,
-    /// When the first of the exceptions is due, or `NEVER`; written under their lock.
-    earliest: AtomicU64,
-    ended: AtomicBool,
-    signal: Signal,
-}
-
-/// A message that waits among the exceptions.
-struct Waiting {
-    envelope: Arc<Envelope>,
-    /// The attempt that comes next.
-    attempt: u32,
-    redelivered: bool,
-}
-
-impl Waiting {
-    fn leased(self, place: u64) -> Leased {
-        let Self { envelope, attempt, redelivered } = self;
-        Leased { envelope, lease: Lease { place, attempt, redelivered, shard: 0 } }
-    }
-}
-
-impl MemorySource {
-    fn joined_by(self: &Arc<Self>, filter: &Filter) -> Result<Arc<Self>, QueueError> {
-        if self.filter == *filter {
-            self.signal.join();
-            return Ok(Arc::clone(self));
-        }
-        let (has, asked) = (self.filter.to_string(), filter.to_string());
-        Err(QueueError::FilterMismatch { name: self.name.clone(), has, asked })
-    }
-
-    fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire) // [M2]
-    }
-
-    /// The caller holds a credit.
-    fn push(&self, envelope: Arc<Envelope>) {
-        let pushed = self.ring.push(envelope);
-        assert!(pushed.is_ok(), "a ring has an entry for each credit");
-        self.signal.notify(1);
-    }
-
-    /// Publishes when the first exception is due; the caller has their lock.
-    fn note_earliest(&self, exceptions: &Exceptions<Waiting>) {
-        let due_ns = exceptions.next_due_ns().unwrap_or(NEVER);
-        self.earliest.store(due_ns, Ordering::Release); // [M1]
-    }
-
-    fn earliest(&self) -> u64 {
-        self.earliest.load(Ordering::Acquire) // [M1]
-    }
-
-    fn take_due(&self, now_ns: u64) -> Option<Leased> {
-        let mut exceptions = self.exceptions.lock();
-        let (place, waiting) = exceptions.take_due(now_ns)?;
-        self.note_earliest(&exceptions);
-        Some(waiting.leased(place))
-    }
-
-    /// Pops the ring, unless something that is due at once has a lower place there.
-    fn pop(&self) -> Option<Leased> {
-        let popped = self
-            .ring
-            .pop()
-            .map(|(place, envelope)| (place, Waiting { envelope, attempt: 1, redelivered: false }));
-        if self.earliest() != AT_ONCE {
-            return popped.map(|(place, waiting)| waiting.leased(place));
-        }
-        let mut exceptions = self.exceptions.lock();
-        if let Some((place, waiting)) = popped {
-            exceptions.insert(AT_ONCE, place, waiting);
-        }
-        let first = exceptions.take_due(AT_ONCE);
-        self.note_earliest(&exceptions);
-        first.map(|(place, waiting)| waiting.leased(place))
-    }
-
-    /// Keeps a message for another attempt.
-    fn keep(&self, due_ns: u64, place: u64, waiting: Waiting) {
-        let mut exceptions = self.exceptions.lock();
-        if self.has_ended() {
-            drop(exceptions);
-            return self.give();
-        }
-        exceptions.insert(due_ns, place, waiting);
-        self.note_earliest(&exceptions);
-        drop(exceptions);
-        self.signal.notify(1);
-    }
-
-    /// A message is settled here: its room is free.
-    fn give(&self) {
-        self.credits.give(1);
-        self.queue_credits.give(1);
-    }
-
-    /// Nothing more is taken or given; what is left is dropped.
-    fn end(&self) {
-        let mut exceptions = self.exceptions.lock();
-        self.ended.store(true, Ordering::Release); // [M2]
-        let waiting = exceptions.drain().count();
-        let queued = std::iter::from_fn(|| self.ring.pop()).count();
-        drop(exceptions);
-        (0..waiting + queued).for_each(|_| self.give());
-        self.signal.notify_all();
-    }
-
-    fn peek(&self, filter: &Filter, count: usize) -> Vec<Arc<Envelope>> {
-        let mut exceptions = self.exceptions.lock();
-        let matches = |waiting: &&Waiting| filter.matches(waiting.envelope.topic());
-        let mut found = exceptions.at_once().filter(matches).count();
-        // Before the first pop: a puller that pops a later place must come here and compare.
-        self.earliest.store(AT_ONCE, Ordering::Release); // [M1]
-        while found < count && !self.has_ended() {
-            let Some((place, envelope)) = self.ring.pop() else { break };
-            found += usize::from(filter.matches(envelope.topic()));
-            exceptions.insert(AT_ONCE, place, Waiting { envelope, attempt: 1, redelivered: false });
-        }
-        self.note_earliest(&exceptions);
-        let waiting = exceptions.at_once().filter(matches).take(count);
-        waiting.map(|waiting| Arc::clone(&waiting.envelope)).collect()
-    }
-
-    fn depth(&self) -> Depth {
-        let exceptions = self.exceptions.lock();
-        let at_once = exceptions.at_once().count() as u64;
-        let delayed = exceptions.len() as u64 - at_once;
-        let ready = self.ring.len() as u64 + at_once;
-        let in_flight = self.credits.count().saturating_sub(ready + delayed);
-        Depth { ready, in_flight, delayed }
-    }
-
-    /// Gives the message to the dead letters, or keeps it if they have no room.
-    fn give_up(&self, envelope: &Arc<Envelope>, lease: &Lease, reason: &str) {
-        let letter = dead_letter(envelope, &self.name, lease.attempt, reason);
-        let buried = self.queue.upgrade().is_some_and(|queue| queue.bury(letter).is_ok());
-        match (buried, self.context.try_on()) {
-            (true, _) => {
-                self.context.recorder.count(lease.shard, Event::DeadLettered, 1);
-                self.give();
-            }
-            (false, Resolved::Retry { due_ns }) => self.keep_after(due_ns, envelope, lease),
-            (false, _) => unreachable!("trying on is a retry"),
-        }
-    }
-
-    fn keep_after(&self, due_ns: u64, envelope: &Arc<Envelope>, lease: &Lease) {
-        let attempt = lease.attempt.saturating_add(1);
-        let envelope = Arc::clone(envelope);
-        self.keep(due_ns, lease.place, Waiting { envelope, attempt, redelivered: true });
-    }
-}
-
-impl Source for MemorySource {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn context(&self) -> &Context {
-        &self.context
-    }
-
-    fn signal(&self) -> &Signal {
-        &self.signal
-    }
-
-    fn pull(&self) -> Result<Option<Leased>, QueueError> {
-        if self.has_ended() {
-            return Ok(None);
-        }
-        let due = match self.earliest() {
-            NEVER => None,
-            AT_ONCE => self.take_due(AT_ONCE),
-            at_ns => {
-                let now_ns = self.context.clock.now_ns();
-                (at_ns <= now_ns).then(|| self.take_due(now_ns)).flatten()
-            }
-        };
-        Ok(due.or_else(|| self.pop()))
-    }
-
-    fn settle(
-        &self,
-        envelope: &Arc<Envelope>,
-        lease: &Lease,
-        to: Settlement,
-    ) -> Result<(), QueueError> {
-        if self.has_ended() {
-            self.give();
-            return Ok(());
-        }
-        match self.context.resolve(envelope, lease, to) {
-            Resolved::Ack => self.give(),
-            Resolved::Release => {
-                let Lease { place, attempt, redelivered, .. } = *lease;
-                let envelope = Arc::clone(envelope);
-                self.keep(AT_ONCE, place, Waiting { envelope, attempt, redelivered });
-            }
-            Resolved::Retry { due_ns } => self.keep_after(due_ns, envelope, lease),
-            Resolved::Dead { reason } => self.give_up(envelope, lease, &reason),
-        }
-        Ok(())
-    }
-
-    fn next_due_ns(&self) -> Option<u64> {
-        let at_ns = self.earliest();
-        (at_ns != NEVER).then_some(at_ns)
-    }
-
-    fn is_over(&self) -> bool {
-        self.has_ended() || (self.queue_credits.is_closed() && self.credits.count() == 0)
-    }
-}
-
-impl Drop for MemorySource {
-    /// A publisher that saw an old snapshot may have pushed after the end: its room in the queue goes back here.
-    fn drop(&mut self) {
-        self.queue_credits.give(self.credits.count());
     }
 }

@@ -1,0 +1,139 @@
+//! Every planted fault must make some model fail.
+//!
+//! The models are part of this test binary too, so one build serves all mutants: the test starts itself once for each
+//! fault, with `MUTANT` set and the models of one file chosen, and expects a failure. A model that a mutant makes
+//! endless counts as failed after [`LIMIT`].
+//!
+//! Every notification begins with a sequentially consistent fence, which is a release fence too, and hides that a later
+//! Release is missing. What must not lean on the fence is therefore broken together with it; that the models in
+//! question bear the missing fence alone is checked as well.
+#![cfg(loom)]
+#![allow(clippy::print_stderr)]
+
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+#[path = "commit.rs"]
+mod commit;
+#[path = "event.rs"]
+mod event;
+#[path = "ring.rs"]
+mod ring;
+#[path = "roster.rs"]
+mod roster;
+#[path = "shutdown.rs"]
+mod shutdown;
+
+/// The fault, and the models that must see it.
+const MUTANTS: &[(&str, &str)] = &[
+    // ring/swap.rs
+    ("R1_push", "ring::two_producers"),
+    ("R1_load", "ring::two_producers"),
+    ("R2_pop", "ring::cells_go_round"),
+    ("R2_load", "ring::cells_go_round"),
+    ("R3_store", "ring::empty_is_exact"),
+    ("R3_load", "ring::full_is_exact"),
+    ("R4_load", "ring::a_length"),
+    ("no_wrap", "ring::turns_wrap"),
+    ("len_once", "ring::a_length_was_true"),
+    ("cell_forgotten", "ring::cells_go_round"),
+    ("no_drop", "ring::a_dropped_ring"),
+    // ring/cells.rs, and the OnceLock of sync.rs
+    ("S1_store", "ring::first_uses"),
+    ("S1_load", "ring::first_uses"),
+    ("late_id", "ring::a_ring_is_used_while"),
+    // event.rs
+    ("E1_listen", "event::no_wake_up_is_lost"),
+    ("E1_notify", "event::no_wake_up_is_lost"),
+    ("E2_wake,E1_notify", "event::a_notified_waiter_sees"),
+    ("E2_wait", "event::a_notified_waiter_sees"),
+    ("E2_withdraw", "event::a_deadline_overtaken"),
+    ("late_key", "event::no_wake_up_is_lost"),
+    ("cancel_always", "event::a_late_cancel"),
+    ("sleep_again", "event::a_wake_that_reaches_a_newcomer"),
+    ("keep_count", "event::registrations_that_end"),
+    // engine/roster.rs
+    ("W1_set", "roster::a_message_is_found"),
+    ("W1_clear", "roster::a_message_is_found"),
+    ("W2_notify", "roster::a_message_is_found"),
+    ("W2_search", "roster::a_long_handler"),
+    ("W_sleep", "roster::a_message_is_found"),
+    ("W_alone", "roster::a_long_handler"),
+    // ring/channel.rs
+    ("C1_load", "shutdown::the_end_comes"),
+    ("C1_drop,E1_notify", "shutdown::the_end_comes"),
+    ("no_last_look", "shutdown::the_end_comes"),
+    ("no_second_count", "shutdown::nothing_stays_behind"),
+    ("E1_notify", "shutdown::nothing_stays_behind"),
+    // log/tail.rs
+    ("L1_store", "commit::a_reader"),
+    ("L1_load", "commit::a_reader"),
+    ("L2_fence", "commit::nothing_committed"),
+    ("L3_cas", "commit::a_reader"),
+    ("L3_load", "commit::a_reader"),
+    ("L4_store", "commit::nobody_gets"),
+    ("L4_load", "commit::nobody_gets"),
+    ("help_one_only", "commit::nothing_committed"),
+    ("pad_forgotten", "commit::a_frame"),
+    ("closed_ignored", "commit::what_is_accepted"),
+];
+
+/// Faults that these models must bear, or what they catch together with another says nothing about the other.
+const BORNE: &[(&str, &str)] =
+    &[("E1_notify", "event::a_notified_waiter_sees"), ("E1_notify", "shutdown::the_end_comes")];
+
+/// For one mutant; a model that runs longer has no end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn every_mutant_is_caught() {
+    if std::env::var_os("MUTANT").is_some() {
+        return;
+    }
+    let begun = Instant::now();
+    let mut survivors = Vec::new();
+    for (mutant, models) in MUTANTS {
+        let (caught, seconds) = is_caught(mutant, models);
+        let verdict = if caught { "caught" } else { "SURVIVED" };
+        eprintln!("{mutant:18} {verdict} by {models} in {seconds:.1} s");
+        if !caught {
+            survivors.push(mutant);
+        }
+    }
+    for (mutant, models) in BORNE {
+        let (caught, seconds) = is_caught(mutant, models);
+        eprintln!("{mutant:18} borne: {} by {models} in {seconds:.1} s", !caught);
+        assert!(!caught, "{models} do not bear {mutant}");
+    }
+    let (all, seconds) = (MUTANTS.len(), begun.elapsed().as_secs_f64());
+    eprintln!("{} of {all} mutants caught in {seconds:.1} s", all - survivors.len());
+    assert!(survivors.is_empty(), "survivors: {survivors:?}");
+}
+
+fn is_caught(mutant: &str, models: &str) -> (bool, f64) {
+    let begun = Instant::now();
+    let child = Command::new(std::env::current_exe().expect("the test's own path"))
+        .args([models, "--test-threads=2"])
+        .env("MUTANT", mutant)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the test can start itself");
+    let status = ended(child, begun + LIMIT);
+    (!status.is_some_and(|status| status.success()), begun.elapsed().as_secs_f64())
+}
+
+/// How the child ended; none if it had to be stopped.
+fn ended(mut child: Child, deadline: Instant) -> Option<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return Some(status);
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("a child of ours");
+            child.wait().expect("a child of ours");
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10)); // waits for a process, not for an order of events
+    }
+}
