@@ -13,6 +13,7 @@
 //! | --- | --- | --- | --- |
 //! | [M1] | `note_earliest` stores `earliest` | `pull` loads it | the exceptions are not empty: look under the lock |
 //! | [M2] | `end` stores `ended` | `pull`, `settle` and `is_over` load it | the subscription takes and gives nothing more |
+//! | [M3] | `complete` | `is_over` | every message that was accepted is in the credits |
 //!
 //! `earliest` needs no more than [M1] for the swap above: the peek's store is sequenced before its pop, and the pop
 //! of a higher place reads what that pop released in the ring.
@@ -51,6 +52,8 @@ pub(super) struct MemorySource {
     exceptions: Mutex<Exceptions<Waiting>>,
     /// When the first of the exceptions is due, or `NEVER`; written under their lock.
     earliest: AtomicU64,
+    /// Nothing more is published.
+    complete: AtomicBool,
     ended: AtomicBool,
     signal: Signal,
 }
@@ -89,6 +92,7 @@ impl MemorySource {
             credits: Credits::new(room as u64),
             exceptions: Mutex::new(Exceptions::new()),
             earliest: AtomicU64::new(NEVER),
+            complete: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             signal: Signal::default(),
         };
@@ -118,6 +122,11 @@ impl MemorySource {
         }
         let (has, asked) = (self.filter.to_string(), filter.to_string());
         Err(QueueError::FilterMismatch { name: self.name.clone(), has, asked })
+    }
+
+    /// Nothing more is published: all that was accepted is here.
+    pub(super) fn complete(&self) {
+        self.complete.store(true, Ordering::Release); // [M3]
     }
 
     fn has_ended(&self) -> bool {
@@ -303,7 +312,8 @@ impl Source for MemorySource {
     }
 
     fn is_over(&self) -> bool {
-        self.has_ended() || (self.queue_credits.is_closed() && self.credits.count() == 0)
+        let complete = self.complete.load(Ordering::Acquire); // [M3]
+        self.has_ended() || (complete && self.credits.count() == 0)
     }
 }
 

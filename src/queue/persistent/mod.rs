@@ -44,6 +44,7 @@ use crate::log::{
     AppendError, Appended, Budget, Cause, Log, Position, Record, RecordRef, SyncError,
 };
 use crate::message::{Envelope, Message, MessageId, Topic};
+use crate::queue::gate::Gate;
 use crate::queue::records::{self, Encoded, Outcome, Settled};
 use crate::queue::replay::{Identity, Origin, Replay};
 use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
@@ -94,6 +95,8 @@ struct Shared {
     /// Every unsettled delivery and held message, see the page on counts.
     unsettled: AtomicI64,
     stage: AtomicU8,
+    /// Publishers pass it; the end of the queue begins by shutting it.
+    gate: Gate,
     /// Wakes the thread that writes lingering settlements.
     lingering: Arc<EventCount>,
 }
@@ -177,6 +180,7 @@ impl PersistentQueue {
             state: Mutex::new(State::default()),
             unsettled: AtomicI64::new(replay.depth().total() as i64),
             stage: AtomicU8::new(OPEN),
+            gate: Gate::default(),
             lingering: Arc::new(EventCount::new()),
         });
         shared.restore(&replay);
@@ -309,10 +313,20 @@ impl Shared {
                 });
             }
         });
+        if self.stage() != OPEN {
+            // Whoever closes waits for all that is on its way; it may be nobody's here.
+            self.context.progress.notify_all();
+        }
+    }
+
+    /// Is something on its way into the log that cannot be read yet?
+    fn is_writing(&self) -> bool {
+        self.log.committed() < self.log.reserved()
     }
 
     /// Accepts all of `entries` in one frame, or none.
     fn accept(&self, entries: &Entries) -> Result<SmallVec<[Receipt; 1]>, Refusal> {
+        let pass = self.gate.enter().ok_or(Refusal::Closed)?;
         let wanted = self.reserve(entries)?;
         let given_back = |refusal| {
             self.count(-wanted);
@@ -335,10 +349,7 @@ impl Shared {
         }
         self.count(counted - wanted);
         self.wake(&appended);
-        if self.stage() != OPEN {
-            // Whoever closes waits for all that was on its way; it may be nobody's here.
-            self.context.progress.notify_all();
-        }
+        drop(pass);
         if self.durability == Durability::Sync {
             self.log.wait_durable(appended.end).map_err(Refusal::Unknown)?;
             receipts.iter_mut().for_each(|receipt: &mut Receipt| receipt.reached = Reached::Synced);
@@ -629,7 +640,13 @@ impl Queue for PersistentQueue {
     }
 
     fn refuse(&self) {
+        self.shared.gate.shut_and_wait();
         self.shared.log.refuse();
+        // A message may stand behind another writer's gap: a settlement that is being written.
+        let accepted = self.shared.log.reserved();
+        while self.shared.log.committed() < accepted {
+            thread::yield_now();
+        }
         let state = self.shared.state.lock();
         if self.shared.stage() == OPEN {
             self.shared.stage.store(REFUSING, Ordering::Release); // [P2]
@@ -640,8 +657,8 @@ impl Queue for PersistentQueue {
     fn outstanding(&self, until_ns: u64) -> u64 {
         let state = self.shared.state.lock();
         let attended = state.subscriptions.values().filter(|source| source.signal().members() > 0);
-        // Before the depths: a message on its way into the log is in nobody's depth yet.
-        let on_their_way = u64::from(self.shared.log.committed() < self.shared.log.reserved());
+        // Before the depths: a dead letter on its way into the log is in nobody's depth yet.
+        let on_their_way = u64::from(self.shared.is_writing());
         on_their_way + attended.map(|source| source.outstanding(until_ns)).sum::<u64>()
     }
 

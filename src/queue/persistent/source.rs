@@ -320,7 +320,9 @@ impl Source for PersistentSource {
     }
 
     fn is_over(&self) -> bool {
-        let refusing = self.queue.upgrade().is_none_or(|queue| queue.stage() != OPEN);
+        // Only then nothing more is published. A dead letter may still come, so that is asked before the depth.
+        let refusing =
+            self.queue.upgrade().is_none_or(|queue| queue.stage() != OPEN && !queue.is_writing());
         self.has_ended() || (refusing && self.depth().total() == 0)
     }
 }
