@@ -164,6 +164,9 @@ pub struct Recovery {
     pub clean: bool,
     /// Everything below was there before, is readable and, by now, durable. What this owner appends comes behind it.
     pub end: Position,
+    /// Where the log ended when the last owner that died had died, even if others have opened and closed it since: what
+    /// lies below may have been in that one's hands. 0 if none did.
+    pub crashed: Position,
     /// What is sure to have been durable before.
     pub durable: Position,
     /// Dead reservations of a process that was killed, padded.

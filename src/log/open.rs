@@ -325,6 +325,7 @@ fn recovered(plan: &Plan, files_dropped: u64) -> Recovery {
     Recovery {
         clean: plan.clean || plan.kept == 0,
         end: Position::of(plan.end),
+        crashed: Position::of(plan.crashed),
         durable: Position::of(plan.durable.min(plan.end)),
         padded: plan.pads.len() as u64,
         files_dropped,

@@ -118,8 +118,7 @@ impl PersistentSource {
         Ok(Some(match next {
             Next::Fresh(record) => {
                 let place = records::place(record.position());
-                let redelivered =
-                    !self.log.recovery().clean && record.position() < self.log.recovery().end;
+                let redelivered = record.position() < self.log.recovery().crashed;
                 (record, Lease { place, attempt: 1, redelivered, shard: 0 })
             }
             Next::Due(place, waiting) => {
