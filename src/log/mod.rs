@@ -45,7 +45,8 @@
 //!
 //! # Limits
 //!
-//! Linux. One owner per directory: see [`LogError::Locked`]; a child that forks without exec keeps the lock. Files must
+//! Linux. One owner per directory: see [`LogError::Locked`]; a child that forks without exec shares the lock, and whoever closes
+//! lets go for both. Files must
 //! not be changed by others while the log is open: one that is shrunk under its map kills the process. Nothing is reclaimed
 //! yet: the log grows to its disk limit, then [`AppendError::Full`].
 
@@ -88,7 +89,6 @@ use format::{
 use group::{GroupSync, Syncing};
 use prepare::{NoRoom, Preparer};
 use segment::{Segment, Segments, View};
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -231,7 +231,7 @@ pub struct Log {
 /// What ends with the log.
 #[derive(Debug)]
 struct Owned {
-    lock: Option<File>,
+    lock: Option<open::DirectoryLock>,
     housekeeper: Option<thread::JoinHandle<()>>,
     closed: Option<Result<(), SyncError>>,
 }
