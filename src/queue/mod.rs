@@ -601,8 +601,8 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// The settlement could not be kept: the queue is closed, or its storage failed. The message comes again after
-    /// the queue is opened the next time.
+    /// The settlement could not be kept: the queue is closed, or its storage failed. Unless the storage takes it later,
+    /// the message comes again after the queue is opened the next time.
     pub fn ack(self) -> Result<(), QueueError> {
         self.settle(Settlement::Ack)
     }

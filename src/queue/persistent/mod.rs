@@ -35,6 +35,7 @@
 
 mod inspect;
 mod source;
+mod writer;
 
 pub use inspect::Inspection;
 
@@ -53,14 +54,11 @@ use crate::queue::{
     Batch, Capabilities, Context, DEAD_LETTER_BYTES_ADDED, DEAD_LETTERS, Queue, QueueDepth,
     Reached, Receipt, SUBSCRIPTIONS_MAX, Source, Start, Subscription, SubscriptionDepth,
 };
-use crate::sync::{Arc, AtomicI64, AtomicU8, Mutex, Ordering, Weak, thread};
+use crate::sync::{Arc, AtomicI64, AtomicU8, Mutex, Ordering, thread};
 use smallvec::{SmallVec, smallvec};
 use source::PersistentSource;
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
-
-/// How long a settlement may wait to be written together with others.
-const LINGER: Duration = Duration::from_millis(5);
+use writer::write_lingering;
 
 /// What a receipt promises, for a persistent queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -201,29 +199,6 @@ impl Drop for PersistentQueue {
     fn drop(&mut self) {
         // Whoever wanted the error has called `close`.
         let _ = self.close();
-    }
-}
-
-/// Writes settlements that have waited for company long enough. Sleeps for good while there are none.
-fn write_lingering(queue: &Weak<Shared>, lingering: &EventCount) {
-    loop {
-        let key = lingering.listen();
-        let Some(shared) = queue.upgrade() else { return lingering.cancel(key) };
-        match (shared.stage(), shared.has_unwritten()) {
-            (CLOSED, _) => return lingering.cancel(key),
-            (_, true) => {
-                lingering.cancel(key);
-                drop(shared);
-                thread::sleep(LINGER);
-                let Some(shared) = queue.upgrade() else { return };
-                // The next settlement or the close meets the same failure, and reports it.
-                let _ = shared.write_settlements();
-            }
-            (_, false) => {
-                drop(shared);
-                lingering.wait(key);
-            }
-        }
     }
 }
 
@@ -416,31 +391,6 @@ impl Shared {
             [one] => self.log.append(one, Budget::Publish)?,
             many => self.log.append_batch(many, Budget::Publish)?,
         })
-    }
-
-    fn has_unwritten(&self) -> bool {
-        let state = self.state.lock();
-        state.subscriptions.values().any(|source| source.has_unwritten())
-    }
-
-    /// Writes every settlement that is not in the log yet.
-    fn write_settlements(&self) -> Result<(), QueueError> {
-        let sources: Vec<_> = self.state.lock().subscriptions.values().cloned().collect();
-        let mut outcome = Ok(());
-        for source in sources {
-            let unwritten = source.unwritten();
-            outcome = outcome.and(self.record(source.identity.number, &unwritten));
-        }
-        outcome
-    }
-
-    /// Writes settlements of the subscription with that number.
-    fn record(&self, number: u32, entries: &[Settled]) -> Result<(), QueueError> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let appended = self.append(&Encoded::settle(number, entries), Budget::Settle);
-        appended.map(drop).map_err(|error| not_appended("record settlements", error))
     }
 
     /// Writes the dead letter and the settlement of the message that it was in one frame.
@@ -669,7 +619,7 @@ impl Queue for PersistentQueue {
         {
             let state = self.shared.state.lock();
             self.shared.stage.store(CLOSED, Ordering::Release); // [P2]
-            state.subscriptions.values().for_each(|source| source.end());
+            state.subscriptions.values().for_each(|source| source.seal());
         }
         self.shared.lingering.notify_all();
         let joined = writer.join();
