@@ -5,6 +5,8 @@
 //!
 //! Run: `cargo bench --bench engine`. Compare ratios inside one run; never times across runs.
 
+#![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use millstream::{Bytes, Config, Delivery, Durability, Engine};
 use std::hint::black_box;

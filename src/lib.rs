@@ -59,6 +59,15 @@ pub mod metrics;
 pub mod model;
 #[cfg(not(loom))]
 mod queue;
+/// Under the model checker: room, and the memory kind's line.
+#[cfg(loom)]
+pub(crate) mod queue {
+    pub mod credits;
+    pub mod exceptions;
+    pub mod memory {
+        pub mod line;
+    }
+}
 pub mod ring;
 pub(crate) mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
@@ -101,7 +110,9 @@ pub mod modelled {
     pub use crate::engine::roster::Roster;
     pub use crate::event::{EventCount, Key};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
-    pub use crate::ring::cells::{Layout, ThreadId};
+    pub use crate::queue::credits::{Credits, NoRoom};
+    pub use crate::queue::memory::line::{Line, Waiting};
+    pub use crate::ring::cells::{Layout, end_thread};
     pub use crate::ring::channel::over;
     pub use crate::ring::swap::{Ring, Shape};
     pub use crate::ring::*;

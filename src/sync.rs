@@ -45,10 +45,7 @@ mod model {
         hint,
         sync::{
             Arc, MutexGuard,
-            atomic::{
-                AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
-                Ordering, fence,
-            },
+            atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
         },
         thread,
     };
@@ -72,11 +69,6 @@ mod model {
         pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
-
-        /// The lock, if nobody has it.
-        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok()
-        }
     }
 
     /// A condition variable that takes and returns the guard.
@@ -94,23 +86,9 @@ mod model {
             self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
         }
 
-        /// As [`Condvar::wait`]; true when the deadline ended it, which in a model it does at once.
-        pub fn wait_until<'a, T>(
-            &self,
-            guard: MutexGuard<'a, T>,
-            _deadline: Instant,
-        ) -> (MutexGuard<'a, T>, bool) {
-            (guard, true)
-        }
-
         /// Wakes one waiter.
         pub fn notify_one(&self) {
             self.0.notify_one();
-        }
-
-        /// Wakes all waiters.
-        pub fn notify_all(&self) {
-            self.0.notify_all();
         }
     }
 
@@ -239,8 +217,7 @@ mod real {
     pub use crate::sys::Futex;
     pub use parking_lot::{Mutex, MutexGuard};
     pub use std::sync::atomic::{
-        AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-        fence,
+        AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
     pub use std::sync::{Arc, LazyLock, OnceLock, Weak};
     pub use std::{hint, thread};
@@ -257,12 +234,6 @@ mod real {
             Self(std::cell::UnsafeCell::new(value))
         }
 
-        /// Hands `look` a pointer to read through.
-        #[inline(always)]
-        pub fn with<R>(&self, look: impl FnOnce(*const T) -> R) -> R {
-            look(self.0.get())
-        }
-
         /// Hands `change` a pointer to write through.
         #[inline(always)]
         pub fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
@@ -276,6 +247,7 @@ mod real {
 
     impl Condvar {
         /// A condition nobody waits for.
+        #[cfg(any(test, not(target_os = "linux")))]
         pub const fn new() -> Self {
             Self(parking_lot::Condvar::new())
         }

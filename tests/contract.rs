@@ -3,6 +3,8 @@
 //! Each promise is one function over a [`Bed`]; `suite!` makes a test of it for every kind. Where kinds differ, the test
 //! asks [`Engine::capabilities`], and checks that what a kind cannot do it says.
 
+#![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
+
 use millstream::{
     Batch, Config, DEAD_LETTERS, Delivery, Engine, HEADER_ATTEMPTS, HEADER_ORIGIN_ID,
     HEADER_ORIGIN_SUBSCRIPTION, HEADER_ORIGIN_TOPIC, HEADER_REASON, Handler, Message, Priority,

@@ -182,7 +182,9 @@ fn publish(engine: &Engine, run: u64, publisher: u64, lie: Lie) {
             let batch: Batch = ids.map(|id| (topic.clone(), id.text())).collect();
             engine.publish_batch(batch).unwrap();
         } else {
-            ids.for_each(|id| drop(engine.publish(topic.as_str(), id.text()).unwrap()));
+            for id in ids {
+                engine.publish(topic.as_str(), id.text()).unwrap();
+            }
         }
         if lie != Lie::Publish {
             child::say(&fact);

@@ -8,6 +8,7 @@
 //! | `tests/ring.rs` | push, pop, `len`, laps, wrap of turns, first use of a ring, end of a thread, drop |
 //! | `tests/event.rs` | the event count: no wake-up lost, none kept, under both orders of waking |
 //! | `tests/shutdown.rs` | the channel: blocking ends, deadlines, disconnection on either side |
+//! | `tests/line.rs` | the memory kind: looking without taking, the end of a line, credits |
 //! | `tests/roster.rs` | the workers' roster: no message without somebody who looks, none behind a long handler |
 //! | `tests/commit.rs` | the log's tail: reserve, commit, help, refuse, the prepared end |
 //! | `tests/mutants.rs` | every ordering and rule broken once: some model must fail |

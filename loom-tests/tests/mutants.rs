@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 mod commit;
 #[path = "event.rs"]
 mod event;
+#[path = "line.rs"]
+mod line;
 #[path = "ring.rs"]
 mod ring;
 #[path = "roster.rs"]
@@ -52,6 +54,12 @@ const MUTANTS: &[(&str, &str)] = &[
     ("cancel_always", "event::a_late_cancel"),
     ("sleep_again", "event::a_wake_that_reaches_a_newcomer"),
     ("keep_count", "event::registrations_that_end"),
+    // queue/memory/line.rs and queue/credits.rs
+    ("no_swap", "line::looking"),
+    ("late_raise", "line::looking"),
+    ("Q1_give", "line::room"),
+    ("Q1_take", "line::room_taken"),
+    ("Q1_count", "line::room_given"),
     // engine/roster.rs
     ("W1_set", "roster::a_message_is_found"),
     ("W1_clear", "roster::a_message_is_found"),

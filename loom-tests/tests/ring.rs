@@ -5,7 +5,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use loom_tests::{explore, three, two};
-use millstream::modelled::{Layout, Ring, Shape, ThreadId};
+use millstream::modelled::{Layout, Ring, Shape, end_thread};
 
 fn shape(capacity: usize) -> Shape {
     let seats = Layout { near: 4, chunks: 1, chunk_bits: 0 };
@@ -279,7 +279,7 @@ fn a_ring_is_used_while_its_thread_ends() {
         let both = two(
             move || {
                 assert!(push_and_pop(&a));
-                ThreadId::end();
+                end_thread();
                 raised.store(true, Ordering::Release); // the model's own
                 push_and_pop(&a)
             },

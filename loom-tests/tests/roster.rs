@@ -36,8 +36,12 @@ impl Pool {
         let mut seen = self.stock[slot].load(Ordering::Acquire); // the model's own
         while seen > 0 {
             let less = seen - 1;
-            match self.stock[slot].compare_exchange(seen, less, Ordering::Acquire, Ordering::Acquire)
-            {
+            match self.stock[slot].compare_exchange(
+                seen,
+                less,
+                Ordering::Acquire,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }

@@ -42,6 +42,7 @@ const WORDS: usize = 16;
 #[cfg(loom)]
 const WORDS: usize = 1;
 /// How many subscriptions there may be.
+#[cfg_attr(loom, allow(dead_code))] // The dispatcher's limit, and loom sees no dispatcher.
 pub const SLOTS: usize = WORDS * WORD_BITS;
 
 /// How often a searcher looks: first at once, then letting others run in between; then it sleeps.

@@ -4,6 +4,7 @@
 //! goes through every frame of every segment and reports all damage, where the open stops at the first. Both keep owners
 //! out while they look, by a shared lock, and are refused while there is one.
 
+use super::Action;
 use super::error::{Damage, DamageKind, LogError, StorageError};
 use super::fault::Faults;
 use super::format::{HeaderFault, Position};
@@ -11,12 +12,12 @@ use super::group::GroupSync;
 use super::open::{DirectoryLock, Found, lock_shared, scan_all};
 use super::prepare::Preparer;
 use super::reader::{self, Reader, RecordRef};
-use super::recovery::{self, Verdict};
+use super::recovery::{self, Link, Verdict};
 use super::scan;
 use super::segment::{Segments, Table};
 use super::storage;
 use super::tail::{Bounds, Tail};
-use super::{Action, Shared};
+use super::write::Shared;
 use crate::clock::SystemClock;
 use crate::sync::{Arc, Mutex};
 use std::path::{Path, PathBuf};
@@ -176,29 +177,8 @@ pub fn verify(
     let _lock = lock_shared(dir)?;
     let boot_id = storage::boot_id()?;
     let mut found = Verification::default();
-    let mut segments = scan::list(dir)?.segments;
-    found.segments = segments.len() as u64;
-    // Headers that are damaged are reported, and the rest is looked at all the same.
-    let mut kept = Vec::with_capacity(segments.len());
-    let count = segments.len();
-    for (index, listed) in segments.drain(..).enumerate() {
-        let unused = index + 1 == count && listed.header.is_err() && listed.blank()?;
-        match listed.header {
-            Err(HeaderFault::Damaged) if !unused => found.damages.push(Damage {
-                file: listed.path,
-                offset: 0,
-                what: DamageKind::SegmentHeader,
-            }),
-            _ => kept.push(listed),
-        }
-    }
-    let broken = !found.damages.is_empty();
-    let links = recovery::chain(kept);
-    let links = match links {
-        Ok(chain) => chain.links,
-        // The gap that a damaged header leaves has been reported.
-        Err(LogError::SegmentMissing { .. }) if broken => return Ok(found),
-        Err(error) => return Err(error),
+    let Some(links) = sound_links(dir, &mut found)? else {
+        return Ok(found);
     };
     found.bytes = links.iter().map(|link| link.stop - link.header.base).sum();
     let total = found.bytes;
@@ -223,6 +203,30 @@ pub fn verify(
         }
     }
     Ok(found)
+}
+
+/// The segments whose headers are sound; damaged ones are reported, and the rest is looked at all the same. `None` where
+/// they leave a gap, which the report of the damaged one explains.
+fn sound_links(dir: &Path, found: &mut Verification) -> Result<Option<Vec<Link>>, LogError> {
+    let segments = scan::list(dir)?.segments;
+    let count = segments.len();
+    found.segments = count as u64;
+    let mut sound = Vec::with_capacity(count);
+    for (index, listed) in segments.into_iter().enumerate() {
+        let damaged = listed.header == Err(HeaderFault::Damaged);
+        let unused = damaged && index + 1 == count && listed.blank()?;
+        if damaged && !unused {
+            let what = DamageKind::SegmentHeader;
+            found.damages.push(Damage { file: listed.path, offset: 0, what });
+        } else {
+            sound.push(listed);
+        }
+    }
+    match recovery::chain(sound) {
+        Ok(chain) => Ok(Some(chain.links)),
+        Err(LogError::SegmentMissing { .. }) if !found.damages.is_empty() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn check_directory(dir: &Path) -> Result<(), LogError> {

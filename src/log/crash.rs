@@ -334,6 +334,8 @@ fn row_8_zeros_with_nothing_behind_are_the_end_and_unused_segments_go() {
     assert_eq!((recovery.end.as_u64(), recovery.files_dropped), (end, 2));
     assert_eq!((recovery.padded, recovery.frames_discarded), (0, 0));
     assert!(!disk.dir().join("0000000000030000.seg.tmp").exists());
+    drop(log);
+    assert_eq!(disk.files().len(), 2, "the old segment, and the new one under the next one's name");
 }
 
 #[test]
@@ -375,6 +377,31 @@ fn row_10_hole_1_2_after_a_power_loss_the_first_hole_is_the_end() {
     }
 }
 
+/// Promise: what is not sure to be durable is written again before it is served: after a failed sync the page cache shows
+/// what the disk does not have. Method: the file's time of change tells; its length is right already.
+#[test]
+fn hole_1_9_what_may_be_in_the_page_cache_only_is_written_again() {
+    for sure in [false, true] {
+        let disk = Disk::new();
+        let mut making = disk.segment(0, this_boot()).record(b"a");
+        let end = making.at;
+        making.bytes.truncate(8192);
+        let path = making.path.clone();
+        if sure {
+            let next = disk.segment(1, this_boot());
+            disk.with(SegmentHeader { prev_end: end, durable: end, ..next.header })
+                .record(b"b")
+                .done();
+        }
+        making.done();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        let (_log, _) = disk.opened();
+        let changed = std::fs::metadata(&path).unwrap().modified().unwrap() != long_ago;
+        assert_eq!(changed, !sure);
+    }
+}
+
 #[test]
 fn row_11_a_missing_segment_is_refused_by_name() {
     let disk = Disk::new();
@@ -382,6 +409,26 @@ fn row_11_a_missing_segment_is_refused_by_name() {
     disk.segment(2, this_boot()).record(b"c").done();
     let path = segment::path_of(disk.dir(), 2 * CAPACITY);
     assert!(matches!(disk.refused(), LogError::SegmentMissing { path: named } if named == path));
+}
+
+/// Promise: bytes of one segment never pass for frames of another, whatever its place (1.3, 1.4).
+#[test]
+fn each_segment_has_a_salt_of_its_own_and_names_its_predecessors() {
+    let disk = Disk::new();
+    for _ in 0..3 {
+        let log = disk.open().unwrap();
+        for _ in 0..100 {
+            append(&log, &[1; 1000]);
+        }
+    }
+    let headers = disk.files().into_values().map(|bytes| SegmentHeader::decode(&bytes).unwrap());
+    let headers: Vec<_> = headers.collect();
+    assert!(headers.len() >= 6);
+    for pair in headers.windows(2) {
+        assert_eq!(pair[1].prev_salt, pair[0].salt);
+    }
+    let salts: std::collections::BTreeSet<_> = headers.iter().map(|header| header.salt).collect();
+    assert_eq!(salts.len(), headers.len());
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! Faults that tests plant in the log. Outside tests every question is a constant "no".
+//!
+//! The switches are [relaxed]: a test plants a fault before it calls, and no data goes with it.
 
 use std::io;
 
@@ -21,15 +23,15 @@ pub(crate) struct Faults(crate::sync::AtomicU32);
 #[cfg(test)]
 impl Faults {
     pub fn plant(&self, fault: Fault) {
-        self.0.fetch_or(fault as u32, crate::sync::Ordering::SeqCst); // [relaxed] a test's switch, no data with it
+        self.0.fetch_or(fault as u32, crate::sync::Ordering::Relaxed); // [relaxed]
     }
 
     pub fn clear(&self) {
-        self.0.store(0, crate::sync::Ordering::SeqCst); // [relaxed] a test's switch, no data with it
+        self.0.store(0, crate::sync::Ordering::Relaxed); // [relaxed]
     }
 
     pub fn planted(&self, fault: Fault) -> bool {
-        self.0.load(crate::sync::Ordering::SeqCst) & fault as u32 != 0 // [relaxed] a test's switch
+        self.0.load(crate::sync::Ordering::Relaxed) & fault as u32 != 0 // [relaxed]
     }
 }
 

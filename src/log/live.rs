@@ -151,6 +151,17 @@ fn refuse_and_close_are_exact_under_writers() {
     assert_eq!(bodies(&again, again.start()).len(), accepted + 1);
 }
 
+/// Promise: a log, its readers and its records may be used from any thread.
+#[test]
+fn handles_may_cross_threads() {
+    fn crosses<T: Send>() {}
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Log>();
+    is_shared::<super::Archive>();
+    is_shared::<super::RecordRef>();
+    crosses::<super::Reader>();
+}
+
 /// Promise: waiting for what was never appended is an error, not a wait without end.
 #[test]
 fn waiting_beyond_the_end_is_refused() {

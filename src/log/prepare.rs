@@ -5,19 +5,20 @@
 //! that it takes at most half of the disk from those who wait for durability. When a writer waits it does neither: the
 //! writer's own group sync covers the zeros.
 //!
-//! When a segment is full it also makes it durable: so recovery has little to write again, and a power loss costs at
-//! most what the last segments hold, even where nobody ever asks for durability.
+//! When it has time it also makes full segments durable, even where nobody asks for it: so recovery has little to write
+//! again, and a power loss costs little more than the last segments. A writer that outruns the preparation comes first:
+//! while it does, only the kernel's own write-back bounds what is not on disk.
 //!
 //! # Orderings
 //!
 //! `kicked` is [relaxed]: it saves writers the lock. A kick that is lost in a race with the thread falling asleep comes
 //! again with the next append, and a writer that has to wait rings under the lock. All else is under the lock, or [L4].
 
-use super::Shared;
 use super::error::StorageError;
 use super::format::SegmentHeader;
 use super::group::Syncing;
 use super::segment::Segment;
+use super::write::Shared;
 use crate::clock::Clock;
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use std::ops::Range;
@@ -59,18 +60,22 @@ pub(crate) enum NoRoom {
 impl Preparer {
     /// A writer came near the prepared end.
     pub fn kick(&self) {
-        if self.kicked.load(Ordering::Relaxed) || self.kicked.swap(true, Ordering::Relaxed) {
-            // [relaxed] somebody rang already
+        let rung = self.kicked.load(Ordering::Relaxed); // [relaxed]
+        if rung {
+            return;
+        }
+        let rung = self.kicked.swap(true, Ordering::Relaxed); // [relaxed]
+        if rung {
             return;
         }
         let _state = self.state.lock();
         self.work.notify_one();
     }
 
-    /// Waits until the log is prepared up to `need`.
+    /// Waits until the log is prepared up to `need`, or an attempt made since is refused.
     pub fn wait_for(&self, need: u64, shared: &Shared) -> Result<(), NoRoom> {
         let mut state = self.state.lock();
-        let refusals = state.refusals;
+        let mut refusals = state.refusals;
         state.waiting += 1;
         state.needed = state.needed.max(need);
         self.kicked.store(true, Ordering::Relaxed); // [relaxed] under the lock
@@ -83,8 +88,10 @@ impl Preparer {
                 break Err(NoRoom::Stopped);
             }
             if state.refusals != refusals {
-                let refusal = state.refusal.clone().expect("a refusal was counted");
-                break Err(NoRoom::Refused(refusal));
+                refusals = state.refusals;
+                if let Some(refusal) = state.refusal.clone() {
+                    break Err(NoRoom::Refused(refusal));
+                }
             }
             state = self.room.wait(state);
         };
@@ -104,6 +111,10 @@ impl Preparer {
     pub fn run(&self, shared: &Shared) {
         while self.sleep() {
             while let Some(pause) = self.work_once(shared) {
+                let in_haste = pause.is_zero();
+                if !in_haste {
+                    settle_full_segments(shared);
+                }
                 if !self.rest(pause) {
                     return;
                 }
@@ -119,8 +130,11 @@ impl Preparer {
             if state.stop {
                 return false;
             }
-            if self.kicked.swap(false, Ordering::Relaxed) {
-                // [relaxed] under the lock
+            // After a refusal it is tried again for a writer who needs it, not ahead of need; and `kicked` stays, so
+            // that writers do not ring in vain.
+            let worthwhile = state.waiting > 0 || state.refusal.is_none();
+            let rung = worthwhile && self.kicked.swap(false, Ordering::Relaxed); // [relaxed]
+            if rung {
                 return true;
             }
             state = self.work.wait(state);
@@ -162,15 +176,12 @@ impl Preparer {
         let outcome = prepare_step(shared, limit, step, calm);
         let mut state = self.state.lock();
         self.room.notify_all();
-        match outcome {
-            Ok(()) if calm => Some(started.elapsed().min(PAUSE_MAX)),
-            Ok(()) => Some(Duration::ZERO),
-            Err(error) => {
-                state.refusals += 1;
-                state.refusal = Some(error);
-                None
-            }
+        state.refusal = outcome.err();
+        if state.refusal.is_some() {
+            state.refusals += 1;
+            return None;
         }
+        Some(if calm { started.elapsed().min(PAUSE_MAX) } else { Duration::ZERO })
     }
 }
 

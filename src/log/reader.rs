@@ -9,11 +9,11 @@
 //!             ^ frame()      ^ position()   ^ next()
 //! ```
 
-use super::Shared;
 use super::error::{DamageKind, LogError};
 use super::format::{FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position};
-use super::segment::{Segment, Table};
+use super::segment::Segment;
 use super::tail::Seen;
+use super::write::Shared;
 use crate::sync::Arc;
 use bytes::Bytes;
 use std::ops::Range;
@@ -97,8 +97,7 @@ impl AsRef<[u8]> for Slice {
 #[derive(Debug)]
 pub struct Reader {
     shared: Arc<Shared>,
-    /// The table and the segment last read from.
-    table: Arc<Table>,
+    /// Last read from.
     segment: Option<Arc<Segment>>,
     at: u64,
     batch: Option<Batch>,
@@ -117,8 +116,7 @@ struct Batch {
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, from: u64) -> Self {
-        let table = shared.segments.snapshot();
-        Self { shared, table, segment: None, at: from, batch: None, warm: 0 }
+        Self { shared, segment: None, at: from, batch: None, warm: 0 }
     }
 
     /// Where the next read begins.
@@ -165,8 +163,8 @@ impl Reader {
             return Ok(Some(segment.clone()));
         }
         self.warm = 0;
-        self.table = self.shared.segments.snapshot();
-        if let Some(holding) = self.table.holding(self.at)
+        let view = self.shared.segments.view();
+        if let Some(holding) = view.table().holding(self.at)
             && self.at < holding.end
         {
             let hole = holding.holes.iter().find(|hole| hole.contains(&self.at));
@@ -177,7 +175,7 @@ impl Reader {
             self.segment = Some(holding.clone());
             return Ok(Some(holding.clone()));
         }
-        let next = self.table.from(self.at).expect("committed lies beyond, so a segment does");
+        let next = view.table().from(self.at).expect("committed lies beyond, so a segment does");
         self.at = next.header.base;
         Ok(None)
     }
@@ -319,8 +317,8 @@ pub(crate) fn record(shared: &Shared, at: u64) -> Result<RecordRef, LogError> {
         return Err(LogError::NotCommitted { at: position });
     }
     let none = || LogError::NoRecord { at: position };
-    let table = shared.segments.snapshot();
-    let segment = table.holding(at).filter(|one| at < one.end).ok_or_else(none)?;
+    let view = shared.segments.view();
+    let segment = view.table().holding(at).filter(|one| at < one.end).ok_or_else(none)?;
     segment.warm(at, HEADER)?;
     let frame = enclosing(segment, at, seen).unwrap_or(at);
     segment.warm(frame, HEADER)?;

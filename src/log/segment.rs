@@ -115,13 +115,16 @@ impl Segment {
     /// Makes cold bytes warm, so that a read error of the disk is a value and not a signal. Live segments are warm:
     /// their pages were written by this process.
     pub fn warm(&self, at: u64, bytes: u64) -> Result<(), StorageError> {
-        // A file that was cut may end within the alignment of its last frame.
-        let in_file = (self.header.base + self.file_bytes).saturating_sub(HEADER_PAGE_BYTES + at);
-        let bytes = bytes.min(in_file);
+        let bytes = bytes.min(self.mapped_end().saturating_sub(at));
         if self.access == Access::Write || bytes == 0 {
             return Ok(());
         }
         self.map.populate(at, bytes as usize).map_err(StorageError::on(Action::Read, &self.path))
+    }
+
+    /// Where the map ends: a file that was cut ends before its capacity, or within its last frame's alignment.
+    fn mapped_end(&self) -> u64 {
+        self.header.base + self.file_bytes.saturating_sub(HEADER_PAGE_BYTES)
     }
 
     /// The frame at `at`, its header checked: `None` where nothing is.
@@ -142,6 +145,9 @@ impl Segment {
         if header.kind == Kind::Pad {
             return Ok(());
         }
+        if at + u64::from(header.len) > self.mapped_end() {
+            return Err(self.damage(at, DamageKind::FrameBody));
+        }
         let whole = crc32c::crc32c(self.body(at, header, seen)) == header.body_crc;
         if whole { Ok(()) } else { Err(self.damage(at, DamageKind::FrameBody)) }
     }
@@ -153,7 +159,8 @@ impl Segment {
     }
 
     fn header_bytes(&self, at: u64, end: u64, seen: Seen) -> Option<&[u8; 32]> {
-        let fits = at.checked_add(32).is_some_and(|behind| behind <= end.min(seen.end()));
+        let end = end.min(seen.end()).min(self.mapped_end());
+        let fits = at.checked_add(32).is_some_and(|behind| behind <= end);
         fits.then(|| self.map.read(at, 32, seen).first_chunk().expect("32 bytes were asked for"))
     }
 

@@ -43,7 +43,7 @@ const CLOSED: u64 = 2;
 const POISONED: u64 = 4;
 const FLAGS: u64 = ALIGN - 1;
 
-const _: () = assert!((PUBLISH_CLOSED | CLOSED | POISONED) < ALIGN);
+const _: () = assert!((PUBLISH_CLOSED | CLOSED | POISONED) & !FLAGS == 0);
 
 /// Where the length words are: the maps, or the model checker's vector.
 pub trait Words {

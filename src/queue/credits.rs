@@ -8,40 +8,43 @@
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
-//! | [C1] | `give` | `count` | what was done with the message before it was settled: who reads 0 sees it all |
-//! | [C2] | `take`, `close` | `take`, `close`, `is_closed` | one order of all who come in and the one who closes: the closer's count holds everyone let in before |
+//! | [Q1] | `give` | `take`, `count` | what was done before the room was given back: the place is free, the message handled |
 //!
-//! A count that a failed exchange left behind is [relaxed]: the next exchange decides.
+//! All else is [relaxed]: one word has one order of changes, so a `take` that came before the `close` is in every later
+//! count, and an exchange that failed is tried with what it found.
 //!
 //! # Limits
 //!
 //! Counts up to 2^63 - 1; the maximum is the caller's.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, order};
 
 const CLOSED: u64 = 1 << 63;
 
 /// Why there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoRoom {
+pub enum NoRoom {
+    /// As much is taken as there may be.
     Full,
+    /// Nobody is let in any more.
     Closed,
 }
 
+/// See the module's page.
 #[derive(Debug)]
-pub(crate) struct Credits {
+pub struct Credits {
     word: AtomicU64,
     max: u64,
 }
 
 impl Credits {
     /// Room for `max` messages.
-    pub(crate) fn new(max: u64) -> Self {
+    pub fn new(max: u64) -> Self {
         Self { word: AtomicU64::new(0), max: max.min(CLOSED - 1) }
     }
 
     /// Takes room for `messages`, or for none of them.
-    pub(crate) fn take(&self, messages: u64) -> Result<(), NoRoom> {
+    pub fn take(&self, messages: u64) -> Result<(), NoRoom> {
         let mut word = self.word.load(Ordering::Relaxed); // [relaxed] the exchange below decides
         loop {
             if word & CLOSED != 0 {
@@ -50,7 +53,8 @@ impl Credits {
             if self.max.saturating_sub(word) < messages {
                 return Err(NoRoom::Full);
             }
-            let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed); // [C2] [relaxed]
+            let success = order("Q1_take", Ordering::Acquire); // [Q1]
+            let failure = Ordering::Relaxed; // [relaxed]
             match self.word.compare_exchange_weak(word, word + messages, success, failure) {
                 Ok(_) => return Ok(()),
                 Err(now) => word = now,
@@ -59,29 +63,29 @@ impl Credits {
     }
 
     /// Takes room whether there is any or not: for the queue's own messages, which were counted elsewhere before.
-    pub(crate) fn take_over(&self, messages: u64) {
-        self.word.fetch_add(messages, Ordering::AcqRel); // [C2]
+    pub fn take_over(&self, messages: u64) {
+        self.word.fetch_add(messages, Ordering::Relaxed); // [relaxed]
     }
 
     /// Gives room back.
-    pub(crate) fn give(&self, messages: u64) {
-        let before = self.word.fetch_sub(messages, Ordering::Release); // [C1]
+    pub fn give(&self, messages: u64) {
+        let before = self.word.fetch_sub(messages, order("Q1_give", Ordering::Release)); // [Q1]
         debug_assert!(messages <= before & !CLOSED, "more room given back than was taken");
     }
 
     /// Refuses everyone from now on.
-    pub(crate) fn close(&self) {
-        self.word.fetch_or(CLOSED, Ordering::AcqRel); // [C2]
+    pub fn close(&self) {
+        self.word.fetch_or(CLOSED, Ordering::Relaxed); // [relaxed]
     }
 
     /// Is everyone refused?
-    pub(crate) fn is_closed(&self) -> bool {
-        self.word.load(Ordering::Acquire) & CLOSED != 0 // [C2]
+    pub fn is_closed(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & CLOSED != 0 // [relaxed]
     }
 
     /// How much room is taken.
-    pub(crate) fn count(&self) -> u64 {
-        self.word.load(Ordering::Acquire) & !CLOSED // [C1]
+    pub fn count(&self) -> u64 {
+        self.word.load(order("Q1_count", Ordering::Acquire)) & !CLOSED // [Q1]
     }
 }
 

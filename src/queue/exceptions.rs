@@ -9,41 +9,41 @@
 use std::collections::BTreeMap;
 
 /// Due before everything that has a time.
-pub(crate) const AT_ONCE: u64 = 0;
+pub const AT_ONCE: u64 = 0;
 
 /// Messages `T` by due time and place.
 #[derive(Debug)]
-pub(crate) struct Exceptions<T> {
+pub struct Exceptions<T> {
     by_due: BTreeMap<(u64, u64), T>,
 }
 
 impl<T> Exceptions<T> {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self { by_due: BTreeMap::new() }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.by_due.len()
     }
 
     /// Keeps `item`, whose place in the queue is `place`, until `due_ns`. One place is kept once.
-    pub(crate) fn insert(&mut self, due_ns: u64, place: u64, item: T) {
+    pub fn insert(&mut self, due_ns: u64, place: u64, item: T) {
         self.by_due.insert((due_ns, place), item);
     }
 
     /// How many of them are due after `at_ns`.
-    pub(crate) fn due_after(&self, at_ns: u64) -> usize {
+    pub fn due_after(&self, at_ns: u64) -> usize {
         let later = at_ns.checked_add(1).map(|from_ns| self.by_due.range((from_ns, 0)..).count());
         later.unwrap_or(0)
     }
 
     /// When the first of them is due.
-    pub(crate) fn next_due_ns(&self) -> Option<u64> {
+    pub fn next_due_ns(&self) -> Option<u64> {
         self.by_due.first_key_value().map(|(&(due_ns, _), _)| due_ns)
     }
 
     /// Takes the first one that is due by `now_ns`.
-    pub(crate) fn take_due(&mut self, now_ns: u64) -> Option<(u64, T)> {
+    pub fn take_due(&mut self, now_ns: u64) -> Option<(u64, T)> {
         let first = self.by_due.first_entry()?;
         if first.key().0 > now_ns {
             return None;
@@ -53,17 +53,18 @@ impl<T> Exceptions<T> {
     }
 
     /// Those that are due at once, in order.
-    pub(crate) fn at_once(&self) -> impl Iterator<Item = &T> {
+    pub fn at_once(&self) -> impl Iterator<Item = &T> {
         self.by_due.range(..(AT_ONCE + 1, 0)).map(|(_, item)| item)
     }
 
     /// The places of those that are due at once, in order.
-    pub(crate) fn at_once_places(&self) -> impl Iterator<Item = u64> {
+    #[cfg(not(loom))] // The persistent kind's, which loom does not see.
+    pub fn at_once_places(&self) -> impl Iterator<Item = u64> {
         self.by_due.range(..(AT_ONCE + 1, 0)).map(|(&(_, place), _)| place)
     }
 
     /// Takes everything.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
+    pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         std::mem::take(&mut self.by_due).into_values()
     }
 }

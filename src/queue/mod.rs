@@ -20,6 +20,7 @@ pub(crate) mod gate;
 pub(crate) mod memory;
 pub(crate) mod persistent;
 pub(crate) mod records;
+pub(crate) mod refusal;
 pub(crate) mod replay;
 pub(crate) mod routes;
 pub(crate) mod window;

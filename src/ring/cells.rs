@@ -1,6 +1,6 @@
 //! A seat for every (ring, thread) pair, found without an atomic read-modify-write.
 //!
-//! A thread that uses rings has a small number, its [`ThreadId`], taken from a pool at its first use of any ring and
+//! A thread that uses rings has a small number of its own ([`mine`]), taken from a pool at its first use of any ring and
 //! given back when it ends; so the numbers in use stay dense whatever number of threads come and go. Each ring keeps
 //! a table of seats by that number. Between two operations a seat belongs to nobody but the thread that has the
 //! number, so what lies in it needs no synchronisation of its own.
@@ -112,30 +112,30 @@ impl Drop for Tenancy {
     }
 }
 
-/// The number of the calling thread.
+/// The number that the calling thread has, if this is not its first use of a ring. Good until the thread's own values
+/// are destroyed, so for an operation that is begun now.
+#[inline]
+pub fn mine() -> Option<usize> {
+    let id = MINE.try_with(Cell::get).unwrap_or(NONE);
+    if id == NONE { None } else { Some(id as usize) }
+}
+
+/// A number for the calling thread, which has none; below [`THREADS_MAX`].
+///
+/// The thread keeps it from now on. One that is past its end cannot: it has the number as long as this value lives.
 #[derive(Debug)]
-pub struct ThreadId {
+pub struct First {
     id: u32,
-    /// Held only while a thread that has given its number back runs one more operation.
     _borrowed: Option<Loan>,
 }
 
-impl ThreadId {
-    /// The calling thread's number; takes one at the thread's first use.
+impl First {
+    /// Takes a number from the pool.
     ///
     /// # Panics
     ///
     /// If [`THREADS_MAX`] threads have one already.
-    #[inline]
-    pub fn current() -> Self {
-        match MINE.try_with(Cell::get) {
-            Ok(id) if id != NONE => Self { id, _borrowed: None },
-            _ => Self::first(),
-        }
-    }
-
-    #[cold]
-    fn first() -> Self {
+    pub fn take() -> Self {
         let loan = Loan::take();
         let id = loan.id;
         let mut loan = Some(loan);
@@ -149,24 +149,23 @@ impl ThreadId {
         Self { id, _borrowed: loan }
     }
 
-    /// Puts the calling thread where it is when its own values are being destroyed: its number is given back and it
-    /// can keep no other. For models: loom destroys a thread's values in an order that changes from run to run.
-    #[cfg(loom)]
-    pub fn end() {
-        TENANCY.with(|tenancy| {
-            let mut kept = tenancy.0.borrow_mut();
-            let loan = kept.take();
-            std::mem::forget(kept); // from now on `keep` is refused, as access to a destroyed value is
-            MINE.with(|mine| mine.set(NONE));
-            drop(loan);
-        });
-    }
-
-    /// The number, below [`THREADS_MAX`].
-    #[inline]
-    pub fn index(&self) -> usize {
+    /// The number.
+    pub fn number(&self) -> usize {
         self.id as usize
     }
+}
+
+/// Puts the calling thread where it is when its own values are being destroyed: its number is given back and it can
+/// keep no other. For models: loom destroys a thread's values in an order that changes from run to run.
+#[cfg(loom)]
+pub fn end_thread() {
+    TENANCY.with(|tenancy| {
+        let mut kept = tenancy.0.borrow_mut();
+        let loan = kept.take();
+        std::mem::forget(kept); // from now on `keep` is refused, as access to a destroyed value is
+        MINE.with(|mine| mine.set(NONE));
+        drop(loan);
+    });
 }
 
 /// A table of seats that grows by chunks and never moves.
@@ -297,10 +296,12 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_its_number_and_two_at_once_differ() {
-        let mine = ThreadId::current().index();
-        assert_eq!(ThreadId::current().index(), mine);
-        let other = thread::spawn(|| ThreadId::current().index()).join().unwrap();
-        assert_ne!(other, mine);
+        assert_eq!(mine(), None);
+        let number = First::take().number();
+        assert_eq!(mine(), Some(number));
+        let other = thread::spawn(|| (First::take().number(), mine())).join().unwrap();
+        assert_ne!(other.0, number);
+        assert_eq!(other.1, Some(other.0));
     }
 
     /// A thread-local value that is destroyed after the thread's number was given back.
@@ -308,8 +309,9 @@ mod tests {
 
     impl Drop for Late {
         fn drop(&mut self) {
-            let id = ThreadId::current();
-            self.0.send((id.index(), id._borrowed.is_some())).expect("the test still listens");
+            let first = First::take();
+            let answer = (first.number(), first._borrowed.is_some() && mine().is_none());
+            self.0.send(answer).expect("the test still listens");
         }
     }
 
@@ -319,7 +321,7 @@ mod tests {
         let (sender, receiver) = std::sync::mpsc::channel();
         thread::spawn(move || {
             LATE.set(Some(Late(sender))); // registered first, so destroyed last
-            assert!(ThreadId::current()._borrowed.is_none());
+            assert!(First::take()._borrowed.is_none());
         })
         .join()
         .unwrap();

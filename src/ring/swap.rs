@@ -51,7 +51,7 @@
 
 #![allow(unsafe_code)]
 
-use super::cells::{Layout, Seats, THREADS_MAX, ThreadId};
+use super::cells::{First, Layout, Seats, THREADS_MAX, mine};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, UnsafeCell, mutant, order};
 use crossbeam_utils::CachePadded;
 use std::fmt;
@@ -168,8 +168,21 @@ impl<T> Ring<T> {
     /// At a thread's first use of any ring, if [`THREADS_MAX`] threads use rings already.
     #[inline]
     pub fn push(&self, value: T) -> Result<u64, T> {
-        let id = ThreadId::current();
-        let seat = self.seat(&id);
+        match mine() {
+            Some(number) => self.push_from(self.seat(number), value),
+            None => self.push_first(value),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_first(&self, value: T) -> Result<u64, T> {
+        let first = First::take();
+        self.push_from(self.seat(first.number()), value)
+    }
+
+    #[inline]
+    fn push_from(&self, seat: &Seat<T>, value: T) -> Result<u64, T> {
         let mine = u64::from(seat.held.load(Ordering::Relaxed)); // [relaxed]
         // SAFETY: `mine` is the private cell of this thread: no other thread touches it, and it holds no value.
         self.cell(mine).with_mut(|cell| unsafe { cell.write(MaybeUninit::new(value)) });
@@ -205,14 +218,27 @@ impl<T> Ring<T> {
     /// As [`Ring::push`].
     #[inline]
     pub fn pop(&self) -> Option<(u64, T)> {
+        match mine() {
+            Some(number) => self.pop_into(self.seat(number)),
+            None => self.pop_first(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop_first(&self) -> Option<(u64, T)> {
+        let first = First::take();
+        self.pop_into(self.seat(first.number()))
+    }
+
+    #[inline]
+    fn pop_into(&self, seat: &Seat<T>) -> Option<(u64, T)> {
         let mut at = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
         loop {
             let entry = &self.entries[self.index(at)];
             let seen = entry.load(order("R1_load", Ordering::Acquire)); // [R1]
             let ahead = self.laps_ahead(seen, at);
             if ahead == 0 && seen & FULL != 0 {
-                let id = ThreadId::current();
-                let seat = self.seat(&id);
                 let mine = u64::from(seat.held.load(Ordering::Relaxed)); // [relaxed]
                 let empty = self.turn_after(at) | mine;
                 let strong = order("R2_pop", Ordering::Release); // [R2] [R4]
@@ -294,10 +320,10 @@ impl<T> Ring<T> {
         self.laps_ahead(seen, at) == 0 && seen & FULL != 0
     }
 
-    /// The calling thread's seat, made at its first use of this ring.
+    /// The seat of the calling thread, which has that number; made at its first use of this ring.
     #[inline]
-    fn seat(&self, id: &ThreadId) -> &Seat<T> {
-        self.seats.seat(id.index(), |number| new_seat(self.capacity(), number))
+    fn seat(&self, number: usize) -> &Seat<T> {
+        self.seats.seat(number, |number| new_seat(self.capacity(), number))
     }
 
     /// The memory of a cell.
@@ -479,7 +505,7 @@ mod tests {
     #[test]
     fn a_bound_that_was_pushed_back_costs_a_walk_never_an_answer() {
         let ring = Ring::new(3);
-        let position = |count: u64| (count / 3) << ring.index_bits | count % 3;
+        let position = |count: u64| ((count / 3) << ring.index_bits) | (count % 3);
         for value in 0..100_u64 {
             ring.push(value).unwrap();
             ring.head.store(position(value / 4), Ordering::Relaxed); // [relaxed] one thread

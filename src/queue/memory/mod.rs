@@ -18,11 +18,13 @@
 //!
 //! `buffer` messages a subscription, `max_size` deliveries the queue, both from the configuration.
 
+mod line;
 mod source;
 
 use crate::error::{PublishError, QueueError, TopicError};
 use crate::message::{Envelope, Message, MessageId, Topic};
-use crate::queue::credits::{Credits, NoRoom};
+use crate::queue::credits::Credits;
+use crate::queue::refusal::Refusal;
 use crate::queue::routes::{self, Filter, TOPICS_MAX, TopicEntry, Topics};
 use crate::queue::{
     Batch, Capabilities, Context, DEAD_LETTERS, Queue, QueueDepth, Reached, Receipt,
@@ -105,34 +107,6 @@ impl Plan {
         match self {
             Self::Deliver(sources) => sources,
             Self::Hold | Self::Drop => &[],
-        }
-    }
-}
-
-/// Why nothing was accepted, without the message.
-enum Refusal {
-    Full,
-    Closed,
-    Unrouted,
-    Topic(TopicError),
-}
-
-impl From<NoRoom> for Refusal {
-    fn from(reason: NoRoom) -> Self {
-        match reason {
-            NoRoom::Full => Self::Full,
-            NoRoom::Closed => Self::Closed,
-        }
-    }
-}
-
-impl Refusal {
-    fn with<M>(self, message: M) -> PublishError<M> {
-        match self {
-            Self::Full => PublishError::Full(message),
-            Self::Closed => PublishError::Closed(message),
-            Self::Unrouted => PublishError::Unrouted(message),
-            Self::Topic(source) => PublishError::Topic { message, source },
         }
     }
 }

@@ -1,42 +1,32 @@
-//! One subscription of a memory queue: its ring, its credits, and the messages that do not come in their turn.
+//! One subscription of a memory queue: its line of messages, and its credits.
 //!
-//! # Looking without taking
-//!
-//! Nobody can read a ring's entry without owning it, so [`peek`](Queue::peek) takes messages out and lays them into
-//! the exceptions, due at once, under their place in the ring. A puller that finds something due at once *after* it
-//! popped compares places and swaps if the other came first. So the order holds even for a puller that was between
-//! its two looks: the peek raised `earliest` before it popped, and a place is popped only after all lower ones.
+//! A credit is taken before a message enters and given back when it is settled; the line has a place for each credit.
+//! After the end whoever still holds a delivery gives its credit back, and so does a publisher that came too late: by
+//! the drop of the source, which it holds while it pushes.
 //!
 //! # Orderings
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
-//! | [M1] | `note_earliest` stores `earliest` | `pull` loads it | the exceptions are not empty: look under the lock |
-//! | [M2] | `end` stores `ended` | `pull`, `settle` and `is_over` load it | the subscription takes and gives nothing more |
 //! | [M3] | `complete` | `is_over` | every message that was accepted is in the credits |
-//!
-//! `earliest` needs no more than [M1] for the swap above: the peek's store is sequenced before its pop, and the pop
-//! of a higher place reads what that pop released in the ring.
 //!
 //! # Limits
 //!
 //! `buffer` messages, from the configuration; or as many as were held for it, if those are more.
 
 use super::Shared;
+use super::line::{Line, Waiting};
 use crate::error::QueueError;
 use crate::message::Envelope;
 use crate::metrics::Event;
 use crate::queue::credits::Credits;
-use crate::queue::exceptions::{AT_ONCE, Exceptions};
+use crate::queue::exceptions::AT_ONCE;
 use crate::queue::routes::Filter;
 use crate::queue::{
     Context, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
-use crate::ring::swap::Ring;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use std::collections::VecDeque;
-
-const NEVER: u64 = u64::MAX;
 
 /// One subscription of a memory queue.
 pub(super) struct MemorySource {
@@ -46,31 +36,12 @@ pub(super) struct MemorySource {
     /// For dead letters; the queue owns its sources, not the other way round.
     queue: Weak<Shared>,
     queue_credits: Arc<Credits>,
-    ring: Ring<Arc<Envelope>>,
+    line: Line<Arc<Envelope>>,
     /// Every message from its acceptance to its settlement here.
     credits: Credits,
-    exceptions: Mutex<Exceptions<Waiting>>,
-    /// When the first of the exceptions is due, or `NEVER`; written under their lock.
-    earliest: AtomicU64,
     /// Nothing more is published.
     complete: AtomicBool,
-    ended: AtomicBool,
     signal: Signal,
-}
-
-/// A message that waits among the exceptions.
-struct Waiting {
-    envelope: Arc<Envelope>,
-    /// The attempt that comes next.
-    attempt: u32,
-    redelivered: bool,
-}
-
-impl Waiting {
-    fn leased(self, place: u64) -> Leased {
-        let Self { envelope, attempt, redelivered } = self;
-        Leased { envelope, lease: Lease { place, attempt, redelivered, shard: 0 } }
-    }
 }
 
 impl MemorySource {
@@ -88,12 +59,9 @@ impl MemorySource {
             context: Arc::clone(&queue.context),
             queue: Arc::downgrade(queue),
             queue_credits: Arc::clone(&queue.credits),
-            ring: Ring::new(room),
+            line: Line::new(room),
             credits: Credits::new(room as u64),
-            exceptions: Mutex::new(Exceptions::new()),
-            earliest: AtomicU64::new(NEVER),
             complete: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
             signal: Signal::default(),
         };
         source.credits.take_over(held.len() as u64);
@@ -111,7 +79,7 @@ impl MemorySource {
 
     /// How many retries are due after `at_ns`.
     pub(super) fn due_after(&self, at_ns: u64) -> u64 {
-        self.exceptions.lock().due_after(at_ns) as u64
+        self.line.due_after(at_ns) as u64
     }
 
     /// One more member, if it asks for the same filter.
@@ -129,63 +97,19 @@ impl MemorySource {
         self.complete.store(true, Ordering::Release); // [M3]
     }
 
-    fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire) // [M2]
-    }
-
     /// The caller holds a credit.
     pub(super) fn push(&self, envelope: Arc<Envelope>) {
-        let pushed = self.ring.push(envelope);
-        assert!(pushed.is_ok(), "a ring has an entry for each credit");
+        let pushed = self.line.push(envelope);
+        assert!(pushed.is_ok(), "a line has a place for each credit");
         self.signal.notify(1);
-    }
-
-    /// Publishes when the first exception is due; the caller has their lock.
-    fn note_earliest(&self, exceptions: &Exceptions<Waiting>) {
-        let due_ns = exceptions.next_due_ns().unwrap_or(NEVER);
-        self.earliest.store(due_ns, Ordering::Release); // [M1]
-    }
-
-    fn earliest(&self) -> u64 {
-        self.earliest.load(Ordering::Acquire) // [M1]
-    }
-
-    fn take_due(&self, now_ns: u64) -> Option<Leased> {
-        let mut exceptions = self.exceptions.lock();
-        let (place, waiting) = exceptions.take_due(now_ns)?;
-        self.note_earliest(&exceptions);
-        Some(waiting.leased(place))
-    }
-
-    /// Pops the ring, unless something that is due at once has a lower place there.
-    fn pop(&self) -> Option<Leased> {
-        let popped = self
-            .ring
-            .pop()
-            .map(|(place, envelope)| (place, Waiting { envelope, attempt: 1, redelivered: false }));
-        if self.earliest() != AT_ONCE {
-            return popped.map(|(place, waiting)| waiting.leased(place));
-        }
-        let mut exceptions = self.exceptions.lock();
-        if let Some((place, waiting)) = popped {
-            exceptions.insert(AT_ONCE, place, waiting);
-        }
-        let first = exceptions.take_due(AT_ONCE);
-        self.note_earliest(&exceptions);
-        first.map(|(place, waiting)| waiting.leased(place))
     }
 
     /// Keeps a message for another attempt.
-    fn keep(&self, due_ns: u64, place: u64, waiting: Waiting) {
-        let mut exceptions = self.exceptions.lock();
-        if self.has_ended() {
-            drop(exceptions);
-            return self.give();
+    fn keep(&self, due_ns: u64, place: u64, waiting: Waiting<Arc<Envelope>>) {
+        match self.line.keep(due_ns, place, waiting) {
+            Ok(()) => self.signal.notify(1),
+            Err(_) => self.give(),
         }
-        exceptions.insert(due_ns, place, waiting);
-        self.note_earliest(&exceptions);
-        drop(exceptions);
-        self.signal.notify(1);
     }
 
     /// A message is settled here: its room is free.
@@ -196,36 +120,17 @@ impl MemorySource {
 
     /// Nothing more is taken or given; what is left is dropped.
     pub(super) fn end(&self) {
-        let mut exceptions = self.exceptions.lock();
-        self.ended.store(true, Ordering::Release); // [M2]
-        let waiting = exceptions.drain().count();
-        let queued = std::iter::from_fn(|| self.ring.pop()).count();
-        drop(exceptions);
-        (0..waiting + queued).for_each(|_| self.give());
+        let dropped = self.line.end();
+        (0..dropped).for_each(|_| self.give());
         self.signal.notify_all();
     }
 
     pub(super) fn peek(&self, filter: &Filter, count: usize) -> Vec<Arc<Envelope>> {
-        let mut exceptions = self.exceptions.lock();
-        let matches = |waiting: &&Waiting| filter.matches(waiting.envelope.topic());
-        let mut found = exceptions.at_once().filter(matches).count();
-        // Before the first pop: a puller that pops a later place must come here and compare.
-        self.earliest.store(AT_ONCE, Ordering::Release); // [M1]
-        while found < count && !self.has_ended() {
-            let Some((place, envelope)) = self.ring.pop() else { break };
-            found += usize::from(filter.matches(envelope.topic()));
-            exceptions.insert(AT_ONCE, place, Waiting { envelope, attempt: 1, redelivered: false });
-        }
-        self.note_earliest(&exceptions);
-        let waiting = exceptions.at_once().filter(matches).take(count);
-        waiting.map(|waiting| Arc::clone(&waiting.envelope)).collect()
+        self.line.peek(|envelope| filter.matches(envelope.topic()), count)
     }
 
     pub(super) fn depth(&self) -> Depth {
-        let exceptions = self.exceptions.lock();
-        let at_once = exceptions.at_once().count() as u64;
-        let delayed = exceptions.len() as u64 - at_once;
-        let ready = self.ring.len() as u64 + at_once;
+        let (ready, delayed) = self.line.counts();
         let in_flight = self.credits.count().saturating_sub(ready + delayed);
         Depth { ready, in_flight, delayed }
     }
@@ -246,8 +151,11 @@ impl MemorySource {
 
     fn keep_after(&self, due_ns: u64, envelope: &Arc<Envelope>, lease: &Lease) {
         let attempt = lease.attempt.saturating_add(1);
-        let envelope = Arc::clone(envelope);
-        self.keep(due_ns, lease.place, Waiting { envelope, attempt, redelivered: true });
+        self.keep(
+            due_ns,
+            lease.place,
+            Waiting { item: Arc::clone(envelope), attempt, redelivered: true },
+        );
     }
 }
 
@@ -265,18 +173,11 @@ impl Source for MemorySource {
     }
 
     fn pull(&self) -> Result<Option<Leased>, QueueError> {
-        if self.has_ended() {
-            return Ok(None);
-        }
-        let due = match self.earliest() {
-            NEVER => None,
-            AT_ONCE => self.take_due(AT_ONCE),
-            at_ns => {
-                let now_ns = self.context.clock.now_ns();
-                (at_ns <= now_ns).then(|| self.take_due(now_ns)).flatten()
-            }
-        };
-        Ok(due.or_else(|| self.pop()))
+        let pulled = self.line.pull(|| self.context.clock.now_ns());
+        Ok(pulled.map(|(place, Waiting { item: envelope, attempt, redelivered })| Leased {
+            envelope,
+            lease: Lease { place, attempt, redelivered, shard: 0 },
+        }))
     }
 
     fn settle(
@@ -285,7 +186,7 @@ impl Source for MemorySource {
         lease: &Lease,
         to: Settlement,
     ) -> Result<(), QueueError> {
-        if self.has_ended() {
+        if self.line.has_ended() {
             self.give();
             return Ok(());
         }
@@ -293,8 +194,8 @@ impl Source for MemorySource {
             Resolved::Ack => self.give(),
             Resolved::Release => {
                 let Lease { place, attempt, redelivered, .. } = *lease;
-                let envelope = Arc::clone(envelope);
-                self.keep(AT_ONCE, place, Waiting { envelope, attempt, redelivered });
+                let item = Arc::clone(envelope);
+                self.keep(AT_ONCE, place, Waiting { item, attempt, redelivered });
             }
             Resolved::Retry { due_ns } => self.keep_after(due_ns, envelope, lease),
             Resolved::Dead { reason } => self.give_up(envelope, lease, &reason),
@@ -303,17 +204,16 @@ impl Source for MemorySource {
     }
 
     fn has_more(&self) -> bool {
-        !self.ring.is_empty() || self.earliest() == AT_ONCE
+        self.line.has_more()
     }
 
     fn next_due_ns(&self) -> Option<u64> {
-        let at_ns = self.earliest();
-        (at_ns != NEVER).then_some(at_ns)
+        self.line.next_due_ns()
     }
 
     fn is_over(&self) -> bool {
         let complete = self.complete.load(Ordering::Acquire); // [M3]
-        self.has_ended() || (complete && self.credits.count() == 0)
+        self.line.has_ended() || (complete && self.credits.count() == 0)
     }
 }
 

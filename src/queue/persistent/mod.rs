@@ -41,12 +41,11 @@ pub use inspect::Inspection;
 
 use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
-use crate::log::{
-    AppendError, Appended, Budget, Cause, Log, Position, Record, RecordRef, SyncError,
-};
+use crate::log::{AppendError, Appended, Budget, Log, Position, Record, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::queue::gate::Gate;
 use crate::queue::records::{self, Encoded, Outcome, Settled};
+use crate::queue::refusal::{Refusal, not_appended};
 use crate::queue::replay::{Identity, Origin, Replay};
 use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
 use crate::queue::window::{Begin, Window, storage};
@@ -109,52 +108,6 @@ impl State {
     fn matching(&self, topic: &Topic) -> Vec<Arc<PersistentSource>> {
         let sources = self.subscriptions.values();
         sources.filter(|source| source.identity.filter.matches(topic)).cloned().collect()
-    }
-}
-
-/// Why nothing was accepted, without the message.
-enum Refusal {
-    Full,
-    Closed,
-    Unrouted,
-    TooLarge(TooLarge),
-    Topic(TopicError),
-    Storage(AppendError),
-    Unknown(SyncError),
-}
-
-impl Refusal {
-    fn with<M>(self, message: M) -> PublishError<M> {
-        match self {
-            Self::Full => PublishError::Full(message),
-            Self::Closed => PublishError::Closed(message),
-            Self::Unrouted => PublishError::Unrouted(message),
-            Self::TooLarge(reason) => PublishError::TooLarge { message, reason },
-            Self::Topic(source) => PublishError::Topic { message, source },
-            Self::Storage(source) => PublishError::Storage { message, source: Arc::new(source) },
-            Self::Unknown(source) => PublishError::Unknown { message, source: Arc::new(source) },
-        }
-    }
-}
-
-impl From<AppendError> for Refusal {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::Full => Self::Full,
-            AppendError::Closed => Self::Closed,
-            AppendError::TooLarge { bytes, max } => Self::TooLarge(TooLarge::Frame { bytes, max }),
-            AppendError::Storage(failure) if failure.cause == Cause::NoSpace => Self::Full,
-            other => Self::Storage(other),
-        }
-    }
-}
-
-/// The failure to append a record of the queue's own.
-fn not_appended(what: &'static str, error: AppendError) -> QueueError {
-    match error {
-        AppendError::Full => QueueError::StorageFull { what },
-        AppendError::Closed => QueueError::Closed,
-        other => storage(what, other),
     }
 }
 
@@ -326,7 +279,7 @@ impl Shared {
         self.wake(&appended);
         drop(pass);
         if self.durability == Durability::Sync {
-            self.log.wait_durable(appended.end).map_err(Refusal::Unknown)?;
+            self.log.wait_durable(appended.end).map_err(Refusal::from)?;
             receipts.iter_mut().for_each(|receipt: &mut Receipt| receipt.reached = Reached::Synced);
         }
         Ok(receipts)

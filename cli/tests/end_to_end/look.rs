@@ -1,0 +1,116 @@
+//! `peek`, `stat` and `verify`: what they say is so, and nothing changes under them.
+
+use super::{Place, numbers, text_of};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every file of the queue with its bytes.
+fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn looking_changes_no_byte() {
+    let place = Place::new();
+    place.publish("t", text_of(&numbers(1, 50)));
+    let before = contents(&place.path("queue"));
+    for (command, rest) in [("peek", &["t"][..]), ("stat", &[]), ("verify", &[])] {
+        let ran = place.run(command, rest).ends(0);
+        assert!(!ran.out.is_empty() && ran.err.is_empty(), "{command}: {ran:?}");
+    }
+    assert!(contents(&place.path("queue")) == before);
+    assert_eq!(place.drain("t").len(), 50);
+}
+
+#[test]
+fn peek_prints_the_oldest_and_takes_none() {
+    let place = Place::new();
+    place.publish("a.x", text_of(&numbers(1, 20)));
+    place.publish("b.x", "other");
+    for _ in 0..2 {
+        assert_eq!(place.run("peek", &["a.*"]).ends(0).lines(), numbers(1, 10));
+    }
+    assert_eq!(place.run("peek", &[">", "--count", "100"]).ends(0).lines().len(), 21);
+    let objects = place.run("peek", &["b.>", "--json"]).ends(0).objects();
+    assert_eq!((&objects[0]["topic"], objects.len()), (&"b.x".into(), 1));
+    place.run("consume", &["a.*", "--count", "15"]).ends(0);
+    assert_eq!(place.run("peek", &["a.*"]).ends(0).lines(), numbers(16, 20));
+}
+
+#[test]
+fn stat_tells_what_waits_in_each_subscription_and_what_is_held() {
+    let place = Place::new();
+    place.publish("t", text_of(&numbers(1, 10)));
+    place.run("consume", &["t", "--name", "some", "--count", "3"]).ends(0);
+    place.publish("unheard", "1\n2");
+    let stat = place.stat();
+    let subscription = &stat["subscriptions"][0];
+    for (key, value) in [("ready", 7), ("in_flight", 0), ("delayed", 0)] {
+        assert_eq!(subscription[key], value, "{stat}");
+    }
+    assert_eq!((&subscription["name"], &subscription["filter"]), (&"some".into(), &"t".into()));
+    assert_eq!(
+        (&stat["held"], &stat["topics"], &stat["clean"]),
+        (&2.into(), &2.into(), &true.into())
+    );
+    let log = &stat["log"];
+    assert!(log["durable"].as_u64() <= log["end"].as_u64() && log["file_bytes"].as_u64() > Some(0));
+    let bases = log["segments"].as_array().unwrap().iter().map(|segment| segment["base"].as_u64());
+    assert!(bases.is_sorted(), "{stat}");
+    let text = place.run("stat", &[]).ends(0);
+    for word in ["some", "7", "held      2 messages", "closed in order"] {
+        assert!(text.text().contains(word), "{word} in {}", text.text());
+    }
+}
+
+/// Flips one bit of the payload `needle` on disk.
+fn damage(queue: &Path, needle: &[u8]) -> PathBuf {
+    for (path, mut bytes) in contents(queue) {
+        let found = bytes.windows(needle.len()).position(|window| window == needle);
+        if let Some(at) = found {
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            return path;
+        }
+    }
+    panic!("the payload lies in the log as it was given");
+}
+
+#[test]
+fn verify_names_file_and_byte_of_a_damage_and_nobody_reads_past_it() {
+    let place = Place::new();
+    place.publish("t", "first");
+    place.publish("t", "a needle in the log");
+    place.publish("t", "last");
+    let whole = place.run("verify", &["--json"]).ends(0).objects().remove(0);
+    assert_eq!((&whole["whole"], &whole["damages"]), (&true.into(), &serde_json::json!([])));
+    let file = damage(&place.path("queue"), b"a needle in the log");
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let ran = place.run("verify", &[]).ends(1);
+    assert!(ran.text().contains(name) && ran.text().contains("at byte "), "{}", ran.text());
+    let found = place.run("verify", &["--json"]).ends(1).objects().remove(0);
+    let damage = &found["damages"][0];
+    assert_eq!(found["whole"], false);
+    assert!(damage["file"].as_str().unwrap().ends_with(name), "{found}");
+    assert!(damage["byte"].as_u64().unwrap() > 0);
+    for (command, rest) in [("publish", &["t"][..]), ("consume", &["t"]), ("stat", &[])] {
+        let ran = place.run(command, rest).ends(4);
+        assert!(ran.err.contains(name), "{command}: {}", ran.err);
+    }
+}
+
+#[test]
+fn verify_finds_that_a_file_is_missing() {
+    let place = Place::new();
+    for number in numbers(1, 3) {
+        place.publish("t", number);
+    }
+    let segments = place.stat()["log"]["segments"].as_array().unwrap().clone();
+    assert!(segments.len() > 2);
+    fs::remove_file(place.path(segments[1]["file"].as_str().unwrap())).unwrap();
+    let ran = place.run("verify", &[]).ends(1);
+    assert!(ran.text().contains("missing"), "{ran:?}");
+}

@@ -1,0 +1,138 @@
+//! Models of the memory kind's line and of credits: looking changes no order, an end counts what it drops, a close
+//! counts what it let in.
+#![cfg(loom)]
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom_tests::{explore, three, two};
+use millstream::modelled::{Credits, Line, NoRoom, Waiting};
+
+fn line_of(items: &[u32]) -> Arc<Line<u32>> {
+    let line = Line::new(4);
+    items.iter().for_each(|&item| line.push(item).expect("there is room"));
+    Arc::new(line)
+}
+
+fn pull(line: &Line<u32>) -> Option<u32> {
+    line.pull(|| 0).map(|(_, waiting)| waiting.item)
+}
+
+/// Promise: whoever pulls while somebody looks gets every item, in order, and is never told that there is none. Method:
+/// one party takes both items at its first try each, the other looks at both.
+#[test]
+fn looking_hides_nothing_and_changes_no_order() {
+    explore(3, || {
+        let line = line_of(&[1, 2]);
+        let (puller, looker) = (line.clone(), line);
+        let (pulled, seen) =
+            two(move || [pull(&puller), pull(&puller)], move || looker.peek(|_| true, 2));
+        assert_eq!(pulled, [Some(1), Some(2)]);
+        assert!(seen.is_sorted() && seen.len() <= 2, "{seen:?}");
+    });
+}
+
+/// The same while items still come.
+#[test]
+fn what_comes_while_somebody_looks_keeps_its_order() {
+    explore(2, || {
+        let line = line_of(&[1]);
+        let (pusher, puller, looker) = (line.clone(), line.clone(), line.clone());
+        let ((), pulled, _) = three(
+            move || pusher.push(2).expect("there is room"),
+            move || pull(&puller),
+            move || looker.peek(|_| true, 2),
+        );
+        assert_eq!((pulled, pull(&line), pull(&line)), (Some(1), Some(2), None));
+    });
+}
+
+/// Promise: each item is dropped by the end, or refused by it, or was given out: nothing is counted twice or not at all.
+#[test]
+fn an_end_accounts_for_every_item() {
+    explore(3, || {
+        let line = line_of(&[1, 2]);
+        let (holder, ender) = (line.clone(), line);
+        let (refused, dropped) = two(
+            move || {
+                let Some((place, waiting)) = holder.pull(|| 0) else { return 0 };
+                let again = Waiting { attempt: 2, ..waiting };
+                usize::from(holder.keep(9, place, again).is_err())
+            },
+            move || ender.end(),
+        );
+        assert_eq!(refused + dropped, 2);
+    });
+}
+
+/// Promise (H17): what was let in before the close is in the count; what comes after it is refused.
+#[test]
+fn a_close_counts_whom_it_let_in() {
+    explore(3, || {
+        let credits = Arc::new(Credits::new(4));
+        let (publisher, closer) = (credits.clone(), credits);
+        let (taken, counted) = two(
+            move || publisher.take(1),
+            move || {
+                closer.close();
+                closer.count()
+            },
+        );
+        assert_eq!(counted, u64::from(taken.is_ok()));
+        assert!(taken != Err(NoRoom::Full));
+    });
+}
+
+/// Promise: who finds the count at zero, or takes the room that was given back, sees what was done before: \[Q1\].
+#[test]
+fn room_given_back_brings_along_what_was_done_with_it() {
+    explore(3, || {
+        let credits = Arc::new(Credits::new(1));
+        credits.take(1).expect("there is room");
+        let place = Arc::new(UnsafeCell::new(0));
+        let (worker, taker) = (credits.clone(), credits.clone());
+        let (cleared, reused) = (place.clone(), place);
+        two(
+            move || {
+                // SAFETY: loom's cell, which checks that nobody else is in it.
+                #[allow(unsafe_code)]
+                cleared.with_mut(|value| unsafe { *value = 1 });
+                worker.give(1);
+            },
+            move || {
+                let free = taker.count() == 0;
+                if free || taker.take(1).is_ok() {
+                    // SAFETY: as above.
+                    #[allow(unsafe_code)]
+                    reused.with_mut(|value| unsafe { *value += 1 });
+                }
+            },
+        );
+    });
+}
+
+/// The same without a look at the count before.
+#[test]
+fn room_taken_again_brings_along_what_was_done_with_it() {
+    explore(3, || {
+        let credits = Arc::new(Credits::new(1));
+        credits.take(1).expect("there is room");
+        let place = Arc::new(UnsafeCell::new(0));
+        let (worker, taker) = (credits.clone(), credits.clone());
+        let (cleared, reused) = (place.clone(), place);
+        two(
+            move || {
+                // SAFETY: loom's cell, which checks that nobody else is in it.
+                #[allow(unsafe_code)]
+                cleared.with_mut(|value| unsafe { *value = 1 });
+                worker.give(1);
+            },
+            move || {
+                if taker.take(1).is_ok() {
+                    // SAFETY: as above.
+                    #[allow(unsafe_code)]
+                    reused.with_mut(|value| unsafe { *value += 1 });
+                }
+            },
+        );
+    });
+}
