@@ -62,7 +62,12 @@ impl Shared {
     /// Writes every settlement that is not in the log yet.
     pub(super) fn write_settlements(&self) -> Result<(), QueueError> {
         let sources: Vec<_> = self.state.lock().subscriptions.values().cloned().collect();
-        sources.iter().fold(Ok(()), |outcome, source| outcome.and(source.write_settlements(self)))
+        let mut outcome = Ok(());
+        for source in sources {
+            // Each is tried, whatever became of the others.
+            outcome = outcome.and(source.write_settlements(self));
+        }
+        outcome
     }
 
     /// Writes settlements of the subscription with that number.
