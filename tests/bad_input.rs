@@ -10,6 +10,9 @@
 //! cargo test --test bad_input -- --ignored
 //! ```
 
+#![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
+#![allow(clippy::print_stdout)] // Shown where the test fails: the seed, and what was seen.
+
 #[path = "support/child.rs"]
 mod child;
 

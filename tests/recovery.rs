@@ -27,6 +27,9 @@
 //! `MILLSTREAM_CRASHES` sets how often in all (60), `MILLSTREAM_SEED` repeats a run's choices; the moments of the kills
 //! themselves are the machine's.
 
+#![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
+#![allow(clippy::print_stdout)] // Shown where the test fails: the seed, and what was seen.
+
 #[path = "support/child.rs"]
 mod child;
 

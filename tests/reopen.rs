@@ -4,6 +4,8 @@
 //! A crash is a copy of the segment files while the queue is open and quiet: what a killed process leaves in the page
 //! cache, without its lock.
 
+#![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
+
 use millstream::{
     Batch, Config, DEAD_LETTERS, Delivery, Durability, Engine, HEADER_ATTEMPTS, HEADER_REASON,
     Inspection, Message, QueueError, Start, Subscriber, Subscription, Topic,

@@ -4,6 +4,8 @@
 //! As in `contract.rs` a promise is a function over a [`Bed`], and `suite!` makes a test of it for every kind of queue.
 //! What can only be told of a whole process (its idle processor time, its threads, its death) is told of a child.
 
+#![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
+
 #[path = "support/child.rs"]
 mod child;
 
