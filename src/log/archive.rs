@@ -9,7 +9,7 @@ use super::error::{Damage, DamageKind, LogError, StorageError};
 use super::fault::Faults;
 use super::format::{HeaderFault, Position};
 use super::group::GroupSync;
-use super::open::{Found, lock_shared, scan_all};
+use super::open::{DirectoryLock, Found, lock_shared, scan_all};
 use super::prepare::Preparer;
 use super::reader::{self, Reader, RecordRef};
 use super::recovery::{self, Link, Verdict};
@@ -20,7 +20,6 @@ use super::tail::{Bounds, Tail};
 use super::write::Shared;
 use crate::clock::SystemClock;
 use crate::sync::{Arc, Mutex};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A log at rest, to be read.
@@ -30,7 +29,7 @@ pub struct Archive {
     durable: u64,
     clean: bool,
     segments: Vec<SegmentInfo>,
-    _lock: Option<File>,
+    _lock: Option<DirectoryLock>,
 }
 
 /// One segment file.

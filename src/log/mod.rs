@@ -46,7 +46,8 @@
 //!
 //! # Limits
 //!
-//! Linux. One owner per directory: see [`LogError::Locked`]; a child that forks without exec keeps the lock. Files must
+//! Linux. One owner per directory: see [`LogError::Locked`]; a child that forks without exec shares the lock, and whoever closes
+//! lets go for both. Files must
 //! not be changed by others while the log is open: one that is shrunk under its map kills the process. Nothing is reclaimed
 //! yet: the log grows to its disk limit, then [`AppendError::Full`].
 
@@ -83,7 +84,6 @@ pub use tail::Budget;
 
 use crate::sync::{Arc, Mutex, thread};
 use format::{FRAME_ALIGN, FrameHeader, Kind};
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -130,6 +130,9 @@ pub struct Recovery {
     pub clean: bool,
     /// Everything below was there before, is readable and, by now, durable. What this owner appends comes behind it.
     pub end: Position,
+    /// Where the log ended when the last owner that died had died, even if others have opened and closed it since: what
+    /// lies below may have been in that one's hands. 0 if none did.
+    pub crashed: Position,
     /// What is sure to have been durable before.
     pub durable: Position,
     /// Dead reservations of a process that was killed, padded.
@@ -179,7 +182,7 @@ pub struct Log {
 /// What ends with the log.
 #[derive(Debug)]
 struct Owned {
-    lock: Option<File>,
+    lock: Option<open::DirectoryLock>,
     housekeeper: Option<thread::JoinHandle<()>>,
     closed: Option<Result<(), SyncError>>,
 }

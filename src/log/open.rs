@@ -152,8 +152,20 @@ fn make_directory(dir: &Path) -> Result<(), LogError> {
     Ok(())
 }
 
+/// A lock on the directory. Dropping it lets go even where a child that was just forked still has the descriptor: a
+/// lock of this kind would else outlive its owner until that child has started its program.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock(File);
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing the descriptor follows, and is all that can be done if this fails.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Takes the directory for this owner.
-fn lock(dir: &Path) -> Result<File, LogError> {
+fn lock(dir: &Path) -> Result<DirectoryLock, LogError> {
     let path = dir.join(LOCK);
     let mut file = OpenOptions::new()
         .read(true)
@@ -172,14 +184,16 @@ fn lock(dir: &Path) -> Result<File, LogError> {
             return Err(StorageError::on(Action::Lock, &path)(error).into());
         }
     }
+    let mut lock = DirectoryLock(file);
+    let file = &mut lock.0;
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(StorageError::on(Action::Write, &path))?;
-    Ok(file)
+    Ok(lock)
 }
 
 /// Keeps owners out while somebody looks. A directory in which nobody ever took the lock has no owner.
-pub(crate) fn lock_shared(dir: &Path) -> Result<Option<File>, LogError> {
+pub(crate) fn lock_shared(dir: &Path) -> Result<Option<DirectoryLock>, LogError> {
     let path = dir.join(LOCK);
     let mut file = match File::open(&path) {
         Ok(file) => file,
@@ -187,7 +201,7 @@ pub(crate) fn lock_shared(dir: &Path) -> Result<Option<File>, LogError> {
         Err(error) => return Err(StorageError::on(Action::Open, &path)(error).into()),
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(DirectoryLock(file))),
         Err(TryLockError::WouldBlock) => {
             Err(LogError::Locked { dir: dir.to_owned(), pid: read_pid(&mut file) })
         }
@@ -326,6 +340,7 @@ fn recovered(plan: &Plan, files_dropped: u64) -> Recovery {
     Recovery {
         clean: plan.clean || plan.kept == 0,
         end: Position::of(plan.end),
+        crashed: Position::of(plan.crashed),
         durable: Position::of(plan.durable.min(plan.end)),
         padded: plan.pads.len() as u64,
         files_dropped,

@@ -42,6 +42,8 @@ pub(crate) struct Preparer {
 struct State {
     stop: bool,
     waiting: usize,
+    /// How far some writer has needed the log to be prepared.
+    needed: u64,
     refusals: u64,
     refusal: Option<Arc<StorageError>>,
 }
@@ -75,6 +77,7 @@ impl Preparer {
         let mut state = self.state.lock();
         let mut refusals = state.refusals;
         state.waiting += 1;
+        state.needed = state.needed.max(need);
         self.kicked.store(true, Ordering::Relaxed); // [relaxed] under the lock
         self.work.notify_one();
         let outcome = loop {
@@ -162,7 +165,9 @@ impl Preparer {
         let limit = shared.tail.limit();
         let reserved = shared.tail.reserved();
         let step = step_bytes(shared);
-        let wanted = (reserved + shared.segment_bytes).next_multiple_of(step);
+        // A frame that does not fit the rest of its segment ends in the next one: further than a segment away.
+        let needed = self.state.lock().needed;
+        let wanted = (reserved + shared.segment_bytes).max(needed).next_multiple_of(step);
         if limit >= wanted.min(shared.tail.settle_max()) {
             return None;
         }

@@ -188,6 +188,9 @@ pub(crate) struct Plan {
     pub pads: Vec<(usize, Range<u64>)>,
     /// Did the last owner close the log?
     pub clean: bool,
+    /// Where the log ended when an owner was last found to have died: some open begins a segment behind it, and no CLOSE
+    /// stands before that. 0 if none ever did.
+    pub crashed: u64,
     pub discarded_frames: u64,
     pub discarded_bytes: u64,
 }
@@ -285,6 +288,12 @@ impl Plan {
         let last = self.kept.checked_sub(1).and_then(|index| scans[index].last);
         let closed = last == Some((Kind::Close, self.end));
         self.clean = closed && self.discarded_frames == 0 && self.pads.is_empty();
+        let unclosed = |index: &usize| {
+            let (before, stop) = (&scans[index - 1], links[index - 1].stop);
+            scans[*index].first == Some(Kind::Open) && before.last != Some((Kind::Close, stop))
+        };
+        let earlier = (1..self.kept).rev().find(unclosed).map(|index| links[index].header.prev_end);
+        self.crashed = if self.clean { earlier.unwrap_or(0) } else { self.end };
         self
     }
 }

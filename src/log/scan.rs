@@ -139,6 +139,8 @@ pub(crate) struct Scan {
     pub anomalies: Vec<Anomaly>,
     /// The greatest position that some frame here knew to be durable.
     pub durable: u64,
+    /// The kind of the first whole frame.
+    pub first: Option<Kind>,
     /// The last whole frame: its kind, and where it ends.
     pub last: Option<(Kind, u64)>,
 }
@@ -191,6 +193,7 @@ impl Walk<'_> {
                     Ok(records) => {
                         self.found.frames += 1;
                         self.found.records += records;
+                        self.found.first.get_or_insert(frame.kind);
                         self.found.last = Some((frame.kind, end));
                     }
                     Err(what) => self.note(at, end, what),

@@ -16,6 +16,7 @@
 
 pub(crate) mod credits;
 pub(crate) mod exceptions;
+pub(crate) mod gate;
 pub(crate) mod memory;
 pub(crate) mod persistent;
 pub(crate) mod records;
@@ -460,7 +461,8 @@ pub(crate) trait Queue: Send + Sync {
     fn depth(&self) -> QueueDepth;
     /// Makes everything accepted and settled so far as durable as the kind can.
     fn sync(&self) -> Result<(), QueueError>;
-    /// From now on a publish is refused as closed.
+    /// From now on a publish is refused as closed. Returns when every one that was accepted has arrived: what
+    /// [`Queue::depth`] tells afterwards misses none.
     fn refuse(&self);
     /// How many accepted messages are not settled yet in subscriptions that have members here, without those whose
     /// next attempt is due after `until_ns`.
@@ -600,8 +602,8 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// The settlement could not be kept: the queue is closed, or its storage failed. The message comes again after
-    /// the queue is opened the next time.
+    /// The settlement could not be kept: the queue is closed, or its storage failed. Unless the storage takes it later,
+    /// the message comes again after the queue is opened the next time.
     pub fn ack(self) -> Result<(), QueueError> {
         self.settle(Settlement::Ack)
     }

@@ -265,6 +265,9 @@ impl Replay {
             depth: each.depth(),
         });
         let held = held.map(|topic| topic.published).sum();
-        QueueDepth { held, subscriptions: subscriptions.collect() }
+        let mut subscriptions: Vec<_> = subscriptions.collect();
+        // As the running queue lists them.
+        subscriptions.sort_by(|one, other| one.name.cmp(&other.name));
+        QueueDepth { held, subscriptions }
     }
 }

@@ -19,7 +19,7 @@
 
 use crate::error::TopicError;
 use crate::message::{Topic, check_tokens};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, thread};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::fmt;
@@ -99,6 +99,11 @@ impl<S> TopicEntry<S> {
         self.claimed.load(Ordering::Relaxed) // [relaxed] written and decided on under the queue's lock
     }
 
+    /// Replaces the routes. What comes back may still be in use by publishers: see [`wait_for_readers`].
+    pub(crate) fn reroute(&self, routes: Vec<Arc<S>>) -> Arc<Vec<Arc<S>>> {
+        self.routes.swap(Arc::new(routes))
+    }
+
     pub(crate) fn claim(&self) {
         self.claimed.store(true, Ordering::Relaxed); // [relaxed] written and decided on under the queue's lock
     }
@@ -109,6 +114,19 @@ impl<S> TopicEntry<S> {
 
     pub(crate) fn count_published(&self, messages: u64) {
         self.published.fetch_add(messages, Ordering::Relaxed); // [relaxed] a count
+    }
+}
+
+/// Are routes that were replaced still in a publisher's hands? Nobody can take them up any more.
+pub(crate) fn are_read<S>(routes: &mut Arc<Vec<Arc<S>>>) -> bool {
+    // Not the count: only this look acquires what the last reader did.
+    Arc::get_mut(routes).is_none()
+}
+
+/// Waits until nobody works with routes that were replaced.
+pub(crate) fn wait_for_readers<S>(mut routes: Arc<Vec<Arc<S>>>) {
+    while are_read(&mut routes) {
+        thread::yield_now();
     }
 }
 

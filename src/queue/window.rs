@@ -11,12 +11,13 @@
 //! ```
 //!
 //! Pure state behind the source's lock; what is *mine* comes in as a function. Settlements gather here and are
-//! written [`SETTLEMENTS_MAX`] at a time: after a crash at most that many acknowledged messages come again.
+//! written [`SETTLEMENTS_MAX`] at a time: after a crash at most that many acknowledged messages come again. They count
+//! from the note to the log, those in a writer's hands too.
 //!
 //! # Limits
 //!
 //! `buffer` messages ready and in flight; [`DELAYED_MAX`] exceptions; at either the pump stops. [`PUMP_MAX`] records
-//! are read at a time.
+//! are read at a time. [`UNWRITTEN_MAX`] settlements wait for a log that is full.
 
 use super::exceptions::{AT_ONCE, Exceptions};
 use super::records::{self, Outcome, Settled};
@@ -28,6 +29,8 @@ use std::sync::Arc;
 
 /// How many settlements gather before they are written.
 pub(crate) const SETTLEMENTS_MAX: usize = 64;
+/// How many are kept for a log that does not take them.
+const UNWRITTEN_MAX: usize = 1 << 16;
 /// How many messages a subscription may keep for a later attempt.
 pub(crate) const DELAYED_MAX: usize = 1_000_000;
 /// How many of a subscription's messages the pump reads at a time.
@@ -68,6 +71,9 @@ pub(crate) struct Window {
     in_flight: usize,
     exceptions: Exceptions<Waiting>,
     unwritten: Vec<Settled>,
+    /// How many more are in the hands of whoever writes them.
+    writing: usize,
+    sealed: bool,
     buffer: usize,
 }
 
@@ -87,6 +93,8 @@ impl Window {
             in_flight: 0,
             exceptions,
             unwritten: Vec::with_capacity(SETTLEMENTS_MAX),
+            writing: 0,
+            sealed: false,
             buffer,
         }
     }
@@ -142,15 +150,15 @@ impl Window {
         self.ready.len() + self.in_flight < self.buffer && self.exceptions.len() < DELAYED_MAX
     }
 
-    /// Notes a settlement; a full set comes back, to be written.
-    pub(crate) fn settle(&mut self, position: u64, outcome: Outcome) -> Option<Vec<Settled>> {
+    /// Notes a settlement. Are there so many now that they must be written before the caller is told?
+    pub(crate) fn settle(&mut self, position: u64, outcome: Outcome) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Outcome::Retry { due_ns, attempt } = outcome {
             let waiting = Waiting { attempt, redelivered: true };
             self.exceptions.insert(due_ns.max(1), position, waiting);
         }
         self.unwritten.push(Settled { position, outcome });
-        (self.unwritten.len() >= SETTLEMENTS_MAX).then(|| self.unwritten())
+        SETTLEMENTS_MAX <= self.unwritten.len() + self.writing
     }
 
     /// A message that was settled by a record of its own.
@@ -164,9 +172,28 @@ impl Window {
         self.exceptions.insert(AT_ONCE, position, waiting);
     }
 
-    /// Takes the settlements that are not written yet.
-    pub(crate) fn unwritten(&mut self) -> Vec<Settled> {
+    /// Takes the settlements that are not written yet, to be written; [`Window::lay_back`] follows.
+    pub(crate) fn take_unwritten(&mut self) -> Vec<Settled> {
+        self.writing = self.unwritten.len();
         std::mem::replace(&mut self.unwritten, Vec::with_capacity(SETTLEMENTS_MAX))
+    }
+
+    /// The writing is over; `unwritten` is what the log did not take.
+    pub(crate) fn lay_back(&mut self, unwritten: Vec<Settled>) {
+        self.writing = 0;
+        // What a log that stays full is not told comes again after it has been opened anew.
+        if !unwritten.is_empty() && unwritten.len() < UNWRITTEN_MAX {
+            self.unwritten.splice(0..0, unwritten);
+        }
+    }
+
+    /// Nothing more is settled here.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed
     }
 
     pub(crate) fn has_unwritten(&self) -> bool {

@@ -25,7 +25,7 @@ use crate::error::{PublishError, QueueError, TopicError};
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::queue::credits::Credits;
 use crate::queue::refusal::Refusal;
-use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
+use crate::queue::routes::{self, Filter, TOPICS_MAX, TopicEntry, Topics};
 use crate::queue::{
     Batch, Capabilities, Context, DEAD_LETTERS, Queue, QueueDepth, Reached, Receipt,
     SUBSCRIPTIONS_MAX, Source, Start, Subscription, SubscriptionDepth,
@@ -66,12 +66,23 @@ struct State {
     held_dead: usize,
     /// How many unnamed subscriptions there were.
     unnamed: u64,
+    /// Routes that were replaced while publishers worked with them.
+    replaced: Vec<Arc<Vec<Arc<MemorySource>>>>,
 }
 
 impl State {
     fn matching(&self, topic: &Topic) -> Vec<Arc<MemorySource>> {
         let sources = self.subscriptions.values();
         sources.filter(|source| source.filter().matches(topic)).cloned().collect()
+    }
+
+    /// Gives each of `entries` the routes that are right now.
+    fn reroute(&mut self, entries: impl IntoIterator<Item = Arc<Entry>>) {
+        for entry in entries {
+            let replaced = entry.reroute(self.matching(&entry.topic));
+            self.replaced.push(replaced);
+        }
+        self.replaced.retain_mut(routes::are_read);
     }
 }
 
@@ -343,11 +354,8 @@ impl Queue for MemoryQueue {
         let Some(source) = state.subscriptions.remove(name) else {
             return Err(QueueError::NoSubscription { name: name.to_owned() });
         };
-        for entry in self.shared.topics.all() {
-            if source.filter().matches(&entry.topic) {
-                entry.routes.store(Arc::new(state.matching(&entry.topic)));
-            }
-        }
+        let all = self.shared.topics.all().into_iter();
+        state.reroute(all.filter(|entry| source.filter().matches(&entry.topic)));
         source.end();
         Ok(())
     }
@@ -381,7 +389,19 @@ impl Queue for MemoryQueue {
 
     fn refuse(&self) {
         self.shared.credits.close();
+        // A publisher that has its credits works with routes, or under the lock: once those routes are let go, every
+        // message that was accepted is in its subscriptions. Who takes up the new ones is refused.
+        let in_use = {
+            let mut state = self.shared.state.lock();
+            let all = self.shared.topics.all().into_iter();
+            let replaced = all.map(|entry| entry.reroute(Vec::clone(&entry.routes.load())));
+            let in_use: Vec<_> =
+                std::mem::take(&mut state.replaced).into_iter().chain(replaced).collect();
+            in_use
+        };
+        in_use.into_iter().for_each(routes::wait_for_readers);
         let state = self.shared.state.lock();
+        state.subscriptions.values().for_each(|source| source.complete());
         state.subscriptions.values().for_each(|source| source.signal().notify_all());
     }
 
@@ -430,12 +450,10 @@ impl Shared {
         state.held_dead -= dead.count();
         let source = Arc::new(MemorySource::new(self, name.clone(), filter, mine));
         state.subscriptions.insert(name, Arc::clone(&source));
-        for entry in self.topics.all() {
-            if source.filter().matches(&entry.topic) {
-                entry.claim();
-                entry.routes.store(Arc::new(state.matching(&entry.topic)));
-            }
-        }
+        let all = self.topics.all().into_iter();
+        let matching: Vec<_> = all.filter(|entry| source.filter().matches(&entry.topic)).collect();
+        matching.iter().for_each(|entry| entry.claim());
+        state.reroute(matching);
         source
     }
 }

@@ -4,6 +4,12 @@
 //! After the end whoever still holds a delivery gives its credit back, and so does a publisher that came too late: by
 //! the drop of the source, which it holds while it pushes.
 //!
+//! # Orderings
+//!
+//! | pair | release side | acquire side | what crosses over |
+//! | --- | --- | --- | --- |
+//! | [M3] | `complete` | `is_over` | every message that was accepted is in the credits |
+//!
 //! # Limits
 //!
 //! `buffer` messages, from the configuration; or as many as were held for it, if those are more.
@@ -19,7 +25,7 @@ use crate::queue::routes::Filter;
 use crate::queue::{
     Context, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
-use crate::sync::{Arc, Weak};
+use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use std::collections::VecDeque;
 
 /// One subscription of a memory queue.
@@ -33,6 +39,8 @@ pub(super) struct MemorySource {
     line: Line<Arc<Envelope>>,
     /// Every message from its acceptance to its settlement here.
     credits: Credits,
+    /// Nothing more is published.
+    complete: AtomicBool,
     signal: Signal,
 }
 
@@ -53,6 +61,7 @@ impl MemorySource {
             queue_credits: Arc::clone(&queue.credits),
             line: Line::new(room),
             credits: Credits::new(room as u64),
+            complete: AtomicBool::new(false),
             signal: Signal::default(),
         };
         source.credits.take_over(held.len() as u64);
@@ -81,6 +90,11 @@ impl MemorySource {
         }
         let (has, asked) = (self.filter.to_string(), filter.to_string());
         Err(QueueError::FilterMismatch { name: self.name.clone(), has, asked })
+    }
+
+    /// Nothing more is published: all that was accepted is here.
+    pub(super) fn complete(&self) {
+        self.complete.store(true, Ordering::Release); // [M3]
     }
 
     /// The caller holds a credit.
@@ -198,7 +212,8 @@ impl Source for MemorySource {
     }
 
     fn is_over(&self) -> bool {
-        self.line.has_ended() || (self.queue_credits.is_closed() && self.credits.count() == 0)
+        let complete = self.complete.load(Ordering::Acquire); // [M3]
+        self.line.has_ended() || (complete && self.credits.count() == 0)
     }
 }
 

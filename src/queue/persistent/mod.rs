@@ -35,6 +35,7 @@
 
 mod inspect;
 mod source;
+mod writer;
 
 pub use inspect::Inspection;
 
@@ -42,6 +43,7 @@ use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
 use crate::log::{AppendError, Appended, Budget, Log, Position, Record, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
+use crate::queue::gate::Gate;
 use crate::queue::records::{self, Encoded, Outcome, Settled};
 use crate::queue::refusal::{Refusal, not_appended};
 use crate::queue::replay::{Identity, Origin, Replay};
@@ -51,14 +53,11 @@ use crate::queue::{
     Batch, Capabilities, Context, DEAD_LETTER_BYTES_ADDED, DEAD_LETTERS, Queue, QueueDepth,
     Reached, Receipt, SUBSCRIPTIONS_MAX, Source, Start, Subscription, SubscriptionDepth,
 };
-use crate::sync::{Arc, AtomicI64, AtomicU8, Mutex, Ordering, Weak, thread};
+use crate::sync::{Arc, AtomicI64, AtomicU8, Mutex, Ordering, thread};
 use smallvec::{SmallVec, smallvec};
 use source::PersistentSource;
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
-
-/// How long a settlement may wait to be written together with others.
-const LINGER: Duration = Duration::from_millis(5);
+use writer::write_lingering;
 
 /// What a receipt promises, for a persistent queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -93,6 +92,8 @@ struct Shared {
     /// Every unsettled delivery and held message, see the page on counts.
     unsettled: AtomicI64,
     stage: AtomicU8,
+    /// Publishers pass it; the end of the queue begins by shutting it.
+    gate: Gate,
     /// Wakes the thread that writes lingering settlements.
     lingering: Arc<EventCount>,
 }
@@ -130,6 +131,7 @@ impl PersistentQueue {
             state: Mutex::new(State::default()),
             unsettled: AtomicI64::new(replay.depth().total() as i64),
             stage: AtomicU8::new(OPEN),
+            gate: Gate::default(),
             lingering: Arc::new(EventCount::new()),
         });
         shared.restore(&replay);
@@ -150,29 +152,6 @@ impl Drop for PersistentQueue {
     fn drop(&mut self) {
         // Whoever wanted the error has called `close`.
         let _ = self.close();
-    }
-}
-
-/// Writes settlements that have waited for company long enough. Sleeps for good while there are none.
-fn write_lingering(queue: &Weak<Shared>, lingering: &EventCount) {
-    loop {
-        let key = lingering.listen();
-        let Some(shared) = queue.upgrade() else { return lingering.cancel(key) };
-        match (shared.stage(), shared.has_unwritten()) {
-            (CLOSED, _) => return lingering.cancel(key),
-            (_, true) => {
-                lingering.cancel(key);
-                drop(shared);
-                thread::sleep(LINGER);
-                let Some(shared) = queue.upgrade() else { return };
-                // The next settlement or the close meets the same failure, and reports it.
-                let _ = shared.write_settlements();
-            }
-            (_, false) => {
-                drop(shared);
-                lingering.wait(key);
-            }
-        }
     }
 }
 
@@ -262,10 +241,20 @@ impl Shared {
                 });
             }
         });
+        if self.stage() != OPEN {
+            // Whoever closes waits for all that is on its way; it may be nobody's here.
+            self.context.progress.notify_all();
+        }
+    }
+
+    /// Is something on its way into the log that cannot be read yet?
+    fn is_writing(&self) -> bool {
+        self.log.committed() < self.log.reserved()
     }
 
     /// Accepts all of `entries` in one frame, or none.
     fn accept(&self, entries: &Entries) -> Result<SmallVec<[Receipt; 1]>, Refusal> {
+        let pass = self.gate.enter().ok_or(Refusal::Closed)?;
         let wanted = self.reserve(entries)?;
         let given_back = |refusal| {
             self.count(-wanted);
@@ -288,10 +277,7 @@ impl Shared {
         }
         self.count(counted - wanted);
         self.wake(&appended);
-        if self.stage() != OPEN {
-            // Whoever closes waits for all that was on its way; it may be nobody's here.
-            self.context.progress.notify_all();
-        }
+        drop(pass);
         if self.durability == Durability::Sync {
             self.log.wait_durable(appended.end).map_err(Refusal::from)?;
             receipts.iter_mut().for_each(|receipt: &mut Receipt| receipt.reached = Reached::Synced);
@@ -358,31 +344,6 @@ impl Shared {
             [one] => self.log.append(one, Budget::Publish)?,
             many => self.log.append_batch(many, Budget::Publish)?,
         })
-    }
-
-    fn has_unwritten(&self) -> bool {
-        let state = self.state.lock();
-        state.subscriptions.values().any(|source| source.has_unwritten())
-    }
-
-    /// Writes every settlement that is not in the log yet.
-    fn write_settlements(&self) -> Result<(), QueueError> {
-        let sources: Vec<_> = self.state.lock().subscriptions.values().cloned().collect();
-        let mut outcome = Ok(());
-        for source in sources {
-            let unwritten = source.unwritten();
-            outcome = outcome.and(self.record(source.identity.number, &unwritten));
-        }
-        outcome
-    }
-
-    /// Writes settlements of the subscription with that number.
-    fn record(&self, number: u32, entries: &[Settled]) -> Result<(), QueueError> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let appended = self.append(&Encoded::settle(number, entries), Budget::Settle);
-        appended.map(drop).map_err(|error| not_appended("record settlements", error))
     }
 
     /// Writes the dead letter and the settlement of the message that it was in one frame.
@@ -582,7 +543,13 @@ impl Queue for PersistentQueue {
     }
 
     fn refuse(&self) {
+        self.shared.gate.shut_and_wait();
         self.shared.log.refuse();
+        // A message may stand behind another writer's gap: a settlement that is being written.
+        let accepted = self.shared.log.reserved();
+        while self.shared.log.committed() < accepted {
+            thread::yield_now();
+        }
         let state = self.shared.state.lock();
         if self.shared.stage() == OPEN {
             self.shared.stage.store(REFUSING, Ordering::Release); // [P2]
@@ -593,8 +560,8 @@ impl Queue for PersistentQueue {
     fn outstanding(&self, until_ns: u64) -> u64 {
         let state = self.shared.state.lock();
         let attended = state.subscriptions.values().filter(|source| source.signal().members() > 0);
-        // Before the depths: a message on its way into the log is in nobody's depth yet.
-        let on_their_way = u64::from(self.shared.log.committed() < self.shared.log.reserved());
+        // Before the depths: a dead letter on its way into the log is in nobody's depth yet.
+        let on_their_way = u64::from(self.shared.is_writing());
         on_their_way + attended.map(|source| source.outstanding(until_ns)).sum::<u64>()
     }
 
@@ -605,7 +572,7 @@ impl Queue for PersistentQueue {
         {
             let state = self.shared.state.lock();
             self.shared.stage.store(CLOSED, Ordering::Release); // [P2]
-            state.subscriptions.values().for_each(|source| source.end());
+            state.subscriptions.values().for_each(|source| source.seal());
         }
         self.shared.lingering.notify_all();
         let joined = writer.join();

@@ -17,7 +17,7 @@ use crate::event::EventCount;
 use crate::log::{Log, LogError, Position, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::metrics::Event;
-use crate::queue::records::{self, Outcome, Settled};
+use crate::queue::records::{self, Outcome};
 use crate::queue::replay::Identity;
 use crate::queue::routes::Filter;
 use crate::queue::window::{Next, Waiting, Window, storage};
@@ -36,7 +36,9 @@ pub(super) struct PersistentSource {
     lingering: Arc<EventCount>,
     /// How many messages the window has yet to read; see the page on counts.
     ahead: AtomicI64,
-    window: Mutex<Window>,
+    pub(super) window: Mutex<Window>,
+    /// Held by whoever has settlements in hand that are not in the log: see `writer`.
+    pub(super) writing: Mutex<()>,
     ended: AtomicBool,
     signal: Signal,
 }
@@ -57,14 +59,10 @@ impl PersistentSource {
             lingering: Arc::clone(&queue.lingering),
             ahead: AtomicI64::new(ahead as i64),
             window: Mutex::new(window),
+            writing: Mutex::new(()),
             ended: AtomicBool::new(false),
             signal: Signal::default(),
         })
-    }
-
-    /// What was settled and is not in the log yet, taken out to be written.
-    pub(super) fn unwritten(&self) -> Vec<Settled> {
-        self.window.lock().unwritten()
     }
 
     pub(super) fn has_unwritten(&self) -> bool {
@@ -85,6 +83,12 @@ impl PersistentSource {
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::Release); // [P1]
         self.signal.notify_all();
+    }
+
+    /// The end for good: a settlement is noted before this, and written by the close, or it is refused.
+    pub(super) fn seal(&self) {
+        self.window.lock().seal();
+        self.end();
     }
 
     pub(super) fn count_ahead(&self, change: i64) {
@@ -118,8 +122,7 @@ impl PersistentSource {
         Ok(Some(match next {
             Next::Fresh(record) => {
                 let place = records::place(record.position());
-                let redelivered =
-                    !self.log.recovery().clean && record.position() < self.log.recovery().end;
+                let redelivered = record.position() < self.log.recovery().crashed;
                 (record, Lease { place, attempt: 1, redelivered, shard: 0 })
             }
             Next::Due(place, waiting) => {
@@ -182,19 +185,20 @@ impl PersistentSource {
     fn note(&self, queue: &Shared, position: u64, outcome: Outcome) -> Result<(), QueueError> {
         let (had_room, full, first) = {
             let mut window = self.window.lock();
+            if window.is_sealed() {
+                return Err(QueueError::Closed);
+            }
             let (had_room, first) = (window.has_room(), !window.has_unwritten());
             (had_room, window.settle(position, outcome), first)
         };
         self.look_again(had_room);
-        match full {
-            Some(entries) => queue.record(self.identity.number, &entries),
-            None => {
-                if first {
-                    self.lingering.notify_one();
-                }
-                Ok(())
-            }
+        if full {
+            return self.write_settlements(queue);
         }
+        if first {
+            self.lingering.notify_one();
+        }
+        Ok(())
     }
 
     /// Changes the window; tells whether the pump had room before.
@@ -320,7 +324,9 @@ impl Source for PersistentSource {
     }
 
     fn is_over(&self) -> bool {
-        let refusing = self.queue.upgrade().is_none_or(|queue| queue.stage() != OPEN);
+        // Only then nothing more is published. A dead letter may still come, so that is asked before the depth.
+        let refusing =
+            self.queue.upgrade().is_none_or(|queue| queue.stage() != OPEN && !queue.is_writing());
         self.has_ended() || (refusing && self.depth().total() == 0)
     }
 }
