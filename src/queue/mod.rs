@@ -331,7 +331,12 @@ impl Context {
             Settlement::DeadLetter { reason } => {
                 count(Event::Failed);
                 let allowed = envelope.topic().as_str() != DEAD_LETTERS;
-                return if allowed { Resolved::Dead { reason } } else { self.try_on() };
+                let due_ns = self.try_on_ns();
+                return if allowed {
+                    Resolved::Dead { reason }
+                } else {
+                    Resolved::Retry { due_ns }
+                };
             }
             Settlement::Fail { reason } => (None, reason),
             Settlement::Retry { after } => (Some(after), "retried on demand too often".to_owned()),
@@ -348,9 +353,9 @@ impl Context {
         }
     }
 
-    /// For a message that should go to the dead letters and cannot: it is tried again, later, and never lost.
-    fn try_on(&self) -> Resolved {
-        Resolved::Retry { due_ns: self.due_ns(self.policy.delay_max()) }
+    /// When a message that should go to the dead letters and cannot is tried again: later, and never lost.
+    fn try_on_ns(&self) -> u64 {
+        self.due_ns(self.policy.delay_max())
     }
 
     fn due_ns(&self, after: Duration) -> u64 {

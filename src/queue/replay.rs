@@ -15,7 +15,7 @@
 //! # Limits
 //!
 //! Sixteen bytes of memory for each unsettled message while the log is replayed. A subscription that takes earlier
-//! messages reads the log up to its own record once more.
+//! messages reads the log up to its own record once more, from the first topic on that it took over.
 
 use super::records::{self, Outcome, Read};
 use super::routes::Filter;
@@ -31,6 +31,8 @@ pub(crate) struct ReplayedTopic {
     pub(crate) topic: Topic,
     pub(crate) published: u64,
     pub(crate) claimed: bool,
+    /// Where its record stands: no message of it stands before.
+    pub(crate) made_at: u64,
 }
 
 /// Where a subscription begins, topic by topic.
@@ -142,8 +144,12 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Adds up what `reader` gives until nothing more is committed; `reread` begins again at the log's start.
-    pub(crate) fn of(mut reader: Reader, reread: impl Fn() -> Reader) -> Result<Self, QueueError> {
+    /// Adds up what `reader` gives until nothing more is committed; `reread` begins again
+    /// at a position.
+    pub(crate) fn of(
+        mut reader: Reader,
+        reread: impl Fn(Position) -> Reader,
+    ) -> Result<Self, QueueError> {
         let mut replay = Self::default();
         let failed = |source| super::window::storage("replay the log", source);
         while let Some(record) = reader.next().map_err(failed)? {
@@ -152,12 +158,16 @@ impl Replay {
         Ok(replay)
     }
 
-    fn add(&mut self, record: &RecordRef, reread: &impl Fn() -> Reader) -> Result<(), QueueError> {
+    fn add(
+        &mut self,
+        record: &RecordRef,
+        reread: &impl Fn(Position) -> Reader,
+    ) -> Result<(), QueueError> {
         let position = records::place(record.position());
         let refused = |reason: String| QueueError::Record { position, reason };
         match records::read_record(record).map_err(|error| refused(error.to_string()))? {
             Read::Message { topic, .. } => self.message(topic, record),
-            Read::Topic { number, name } => self.topic(number, name).map_err(refused)?,
+            Read::Topic { number, name } => self.topic(number, name, position).map_err(refused)?,
             Read::Subscribe { number, start, filter, name } => {
                 let made = self.subscription(number, start, filter, name, position);
                 let made = made.map_err(refused)?;
@@ -186,13 +196,13 @@ impl Replay {
         }
     }
 
-    fn topic(&mut self, number: u32, name: &str) -> Result<(), String> {
+    fn topic(&mut self, number: u32, name: &str, made_at: u64) -> Result<(), String> {
         if number as usize != self.topics.len() {
             return Err(format!("topic {number} comes where {} should", self.topics.len()));
         }
         let topic = Topic::new(name).map_err(|error| error.to_string())?;
         let claimed = self.subscriptions.values().any(|each| each.identity.filter.matches(&topic));
-        self.topics.push(ReplayedTopic { topic, published: 0, claimed });
+        self.topics.push(ReplayedTopic { topic, published: 0, claimed, made_at });
         Ok(())
     }
 
@@ -229,7 +239,7 @@ impl Replay {
         &mut self,
         number: u32,
         position: u64,
-        reread: &impl Fn() -> Reader,
+        reread: &impl Fn(Position) -> Reader,
     ) -> Result<(), QueueError> {
         let topics = &self.topics;
         let Some(subscription) = self.subscriptions.get_mut(&number) else { return Ok(()) };
@@ -237,7 +247,11 @@ impl Replay {
         if origin.from == position && origin.claims.is_empty() {
             return Ok(());
         }
-        let mut reader = reread();
+        let made_at = |&claimed: &u32| topics.get(claimed as usize).map(|topic| topic.made_at);
+        let claims_from = origin.claims.iter().filter_map(made_at).min().unwrap_or(origin.from);
+        let from = Position::from_u64(claims_from.min(origin.from));
+        let from = from.expect("0 and the places of records are positions");
+        let mut reader = reread(from);
         let failed = |source: LogError| super::window::storage("replay the log", source);
         while let Some(record) = reader.next().map_err(failed)? {
             let at = records::place(record.position());

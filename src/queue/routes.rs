@@ -86,6 +86,8 @@ pub(crate) struct TopicEntry<S> {
     pub(crate) topic: Topic,
     /// Its number in the queue, given in the order of making.
     pub(crate) number: u32,
+    /// Where its record stands, on a kind that has records: no message of it stands before.
+    pub(crate) made_at: u64,
     /// The subscriptions that match it now.
     pub(crate) routes: ArcSwap<Vec<Arc<S>>>,
     /// Has a subscription ever matched it? Changed under the queue's lock.
@@ -188,11 +190,13 @@ impl<S> Topics<S> {
         topic: Topic,
         routes: Vec<Arc<S>>,
         claimed: bool,
+        made_at: u64,
     ) -> Arc<TopicEntry<S>> {
         let mut recent = self.recent.lock();
         let entry = Arc::new(TopicEntry {
             topic: topic.clone(),
             number: recent.all.len() as u32,
+            made_at,
             routes: ArcSwap::from_pointee(routes),
             claimed: AtomicBool::new(claimed),
             published: AtomicU64::new(0),
@@ -276,7 +280,7 @@ mod tests {
     fn topics_are_found_by_name_and_by_number() {
         let topics = Topics::<()>::new();
         for number in 0..2_000 {
-            let made = topics.insert(Topic::new(&format!("t.{number}")).unwrap(), vec![], false);
+            let made = topics.insert(Topic::new(&format!("t.{number}")).unwrap(), vec![], false, 0);
             assert_eq!(made.number, number);
             let found = topics.get(&format!("t.{}", number / 2)).unwrap();
             assert_eq!(found.number, number / 2);

@@ -147,7 +147,7 @@ impl Shared {
         }
         let routes = state.matching(&topic);
         let claimed = !routes.is_empty();
-        Ok(self.topics.insert(topic, routes, claimed))
+        Ok(self.topics.insert(topic, routes, claimed, 0))
     }
 
     /// A topic that a user may publish to.

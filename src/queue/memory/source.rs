@@ -139,13 +139,11 @@ impl MemorySource {
     fn give_up(&self, envelope: &Arc<Envelope>, lease: &Lease, reason: &str) {
         let letter = dead_letter(envelope, &self.name, lease.attempt, reason);
         let buried = self.queue.upgrade().is_some_and(|queue| queue.bury(letter).is_ok());
-        match (buried, self.context.try_on()) {
-            (true, _) => {
-                self.context.recorder.count(lease.shard, Event::DeadLettered, 1);
-                self.give();
-            }
-            (false, Resolved::Retry { due_ns }) => self.keep_after(due_ns, envelope, lease),
-            (false, _) => unreachable!("trying on is a retry"),
+        if buried {
+            self.context.recorder.count(lease.shard, Event::DeadLettered, 1);
+            self.give();
+        } else {
+            self.keep_after(self.context.try_on_ns(), envelope, lease);
         }
     }
 

@@ -31,7 +31,7 @@ impl Inspection {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
         let archive = Archive::open(dir.as_ref()).map_err(OpenError::from)?;
         let start = archive.start();
-        let replay = Replay::of(archive.reader(start), || archive.reader(start));
+        let replay = Replay::of(archive.reader(start), |from| archive.reader(from));
         Ok(Self { replay: replay.map_err(OpenError::Records)?, archive })
     }
 

@@ -119,7 +119,7 @@ impl PersistentQueue {
         durability: Durability,
     ) -> Result<Self, QueueError> {
         let log = Arc::new(log);
-        let replay = Replay::of(log.reader(log.start()), || log.reader(log.start()))?;
+        let replay = Replay::of(log.reader(log.start()), |from| log.reader(from))?;
         // The low half of a number that is random as a whole.
         let incarnation = log.id() as u64;
         let shared = Arc::new(Shared {
@@ -173,7 +173,8 @@ impl Shared {
         }
         for replayed in &replay.topics {
             let routes = state.matching(&replayed.topic);
-            let entry = self.topics.insert(replayed.topic.clone(), routes, replayed.claimed);
+            let (topic, claimed) = (replayed.topic.clone(), replayed.claimed);
+            let entry = self.topics.insert(topic, routes, claimed, replayed.made_at);
             entry.count_published(replayed.published);
         }
     }
@@ -208,10 +209,10 @@ impl Shared {
                 max: TOPICS_MAX,
             }));
         }
-        self.append(&Encoded::topic(number as u32, name), budget)?;
+        let made = self.append(&Encoded::topic(number as u32, name), budget)?;
         let routes = state.matching(&topic);
         let claimed = !routes.is_empty();
-        Ok(self.topics.insert(topic, routes, claimed))
+        Ok(self.topics.insert(topic, routes, claimed, records::place(made.at)))
     }
 
     fn public_topic(&self, name: &str) -> Result<Arc<Entry>, Refusal> {
@@ -600,7 +601,7 @@ impl Shared {
             .map_err(|error| not_appended("record a subscription", error))?;
         state.next_number += 1;
         let position = records::place(appended.at);
-        let (mut claims, mut before) = (HashSet::new(), 0);
+        let (mut claims, mut claims_from, mut before) = (HashSet::new(), u64::MAX, 0);
         let matching = self.topics.all().into_iter().filter(|entry| filter.matches(&entry.topic));
         let matching: Vec<_> = matching.collect();
         for entry in &matching {
@@ -609,11 +610,16 @@ impl Shared {
             if claims_it {
                 entry.claim();
                 claims.insert(entry.number);
+                claims_from = claims_from.min(entry.made_at);
                 self.count(-(entry.published() as i64));
             }
         }
         let from = if start == Start::Earliest { 0 } else { position };
-        let reads_from = if before == 0 { appended.at } else { self.log.start() };
+        // Not by the count: a message that was just appended may not be counted yet (H1).
+        let reads_from = match start {
+            Start::Earliest => self.log.start(),
+            Start::Latest => Position::from_u64(claims_from.min(position)).unwrap_or(appended.at),
+        };
         let origin = Origin { from, claims };
         let identity = Identity { number, name: name.clone(), filter, origin };
         let source = self.source(identity, reads_from, Begin::default(), before);

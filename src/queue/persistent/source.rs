@@ -160,17 +160,14 @@ impl PersistentSource {
         reason: &str,
     ) -> Result<(), QueueError> {
         let letter = dead_letter(envelope, &self.identity.name, lease.attempt, reason);
-        match (queue.bury(&letter, self.identity.number, lease.place), self.context.try_on()) {
-            (Ok(()), _) => {
-                self.context.recorder.count(lease.shard, Event::DeadLettered, 1);
-                let had_room = self.with_room(Window::settled_elsewhere);
-                queue.count(-1);
-                self.look_again(had_room);
-                Ok(())
-            }
-            (Err(_), Resolved::Retry { due_ns }) => self.retry(queue, lease, due_ns),
-            (Err(_), _) => unreachable!("trying on is a retry"),
+        if queue.bury(&letter, self.identity.number, lease.place).is_err() {
+            return self.retry(queue, lease, self.context.try_on_ns());
         }
+        self.context.recorder.count(lease.shard, Event::DeadLettered, 1);
+        let had_room = self.with_room(Window::settled_elsewhere);
+        queue.count(-1);
+        self.look_again(had_room);
+        Ok(())
     }
 
     fn retry(&self, queue: &Shared, lease: &Lease, due_ns: u64) -> Result<(), QueueError> {
