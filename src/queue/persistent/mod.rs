@@ -613,7 +613,9 @@ impl Shared {
             }
         }
         let from = if start == Start::Earliest { 0 } else { position };
-        let reads_from = if before == 0 { appended.at } else { self.log.start() };
+        // Not by the count: a message that was just appended may not be counted yet (H1).
+        let from_now = start == Start::Latest && claims.is_empty();
+        let reads_from = if from_now { appended.at } else { self.log.start() };
         let origin = Origin { from, claims };
         let identity = Identity { number, name: name.clone(), filter, origin };
         let source = self.source(identity, reads_from, Begin::default(), before);
