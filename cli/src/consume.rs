@@ -32,9 +32,10 @@ Examples:
 /// Each message is a line on standard output, or, with --exec, the standard input of a command. A message counts as
 /// handled once its line was written or its command ended with 0. Another exit code is a failed attempt: the n-th
 /// retry comes n delays later, and after the last one the message goes to the topic `$dead`, with the reason. Whatever
-/// ends this process, no message is lost; those that it had not settled come again, up to 64 of them a second time.
+/// ends this process, no message is lost. After a kill -9 those in hands come again, and up to 64 that were handled.
 ///
 /// It ends after --count, after --idle-exit, or when it is stopped, and everything that was handled is settled then.
+/// For commands that run it waits, 30 seconds at most; a second signal ends it at once.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLE, after_long_help = format!("{EXAMPLE}\n\n{}", crate::EXIT_CODES))]
 pub struct Args {
@@ -181,6 +182,10 @@ impl Run {
 fn tell(stats: &Stats, report: &CloseReport, name: &str) {
     let counters = stats.snapshot.counters;
     let own = report.depth.subscriptions.iter().filter(|each| each.name == name);
+    if report.in_flight() > 0 {
+        let running = counted(report.in_flight(), "command");
+        crate::tell(format_args!("not waited for: {running}, whose messages come again"));
+    }
     crate::tell(format_args!(
         "handled {}; retries {}, dead letters {}; left in `{name}`: {}",
         counted(counters.settled, "message"),

@@ -45,10 +45,10 @@ Exit codes:
 /// DIR is a queue: a log of all messages, with what each subscription has settled. One process at a time has it
 /// open. A message is the bytes of a line, without its newline.
 #[derive(Parser)]
-#[command(name = "millstream", version, after_help = EXIT_CODES)]
+#[command(name = "millstream", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     /// Print objects to standard output, one a line; all else goes to standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     #[command(subcommand)]
     command: Command,

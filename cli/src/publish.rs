@@ -44,7 +44,7 @@ pub struct Args {
     /// Read lines from this file, not from standard input
     #[arg(long, value_name = "F", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
-    /// What an acknowledged message survives: `os`, the end of this process; `sync`, a power loss too
+    /// What an acknowledged message survives
     #[arg(long, value_enum, default_value_t)]
     durability: Promise,
     /// A header for every message; may be given more than once
@@ -59,10 +59,10 @@ pub struct Args {
 /// [`Durability`], as it is written on the command line.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub enum Promise {
-    /// The operating system has it: it survives this process
+    /// The end of this process: the operating system has it
     #[default]
     Os,
-    /// The disk has it: it survives a power loss
+    /// A power loss too: the disk has it
     Sync,
 }
 

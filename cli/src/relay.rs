@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(10);
 const EXAMPLE: &str = "\
 Examples:
   millstream relay queue orders --file examples/data/orders.jsonl > handled.jsonl
-  tail -n 1000 /var/log/syslog | millstream relay queue syslog --exec 'grep -q error || exit 0'";
+  dmesg | millstream relay queue kernel --workers 2 --exec 'cat >> kernel.log'";
 
 /// Publish lines and handle them, in one process
 ///
@@ -59,7 +59,7 @@ pub struct Args {
     workers: Option<usize>,
     #[command(flatten)]
     retries: Retries,
-    /// What an accepted message survives: `os`, the end of this process; `sync`, a power loss too
+    /// What a message survives once it is published
     #[arg(long, value_enum, default_value_t)]
     durability: Promise,
 }

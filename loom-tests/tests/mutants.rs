@@ -66,6 +66,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("W2_notify", "roster::a_message_is_found"),
     ("W2_search", "roster::a_long_handler"),
     ("W_sleep", "roster::a_message_is_found"),
+    ("W2_call", "roster::a_long_handler"),
     ("W_alone", "roster::a_long_handler"),
     // ring/channel.rs
     ("C1_load", "shutdown::the_end_comes"),

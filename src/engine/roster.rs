@@ -18,12 +18,15 @@
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
 //! | [W1] | `set` | `clear` | the message: who clears the bit and then looks finds what set it |
-//! | [W2] | `notify`: bit, fence, look for a searcher | `search`: end, fence, look at the messages | one of the two sees the other, so a wake-up that was left out is never a lost one |
+//! | [W2] | `notify`, `call_another`: bit, fence, look for a searcher | `search`: end, fence, look at the messages | one of the two sees the other, so a wake-up that was left out is never a lost one |
+//! | [W3] | the end of a search | the beginning of the next, or a try at one | nothing but their order |
 //!
 //! [W1] needs no fence: set and clear are read-modify-writes of one word. If the set comes later, the bit stays set; if
 //! the clear does, it has acquired what the set released.
 //!
-//! `searching` is [relaxed]: the swap only picks the searcher, and [W2]'s fences order its end.
+//! Every change of `searching` is a read-modify-write of [W3], so that searches have one order. Looks at it are
+//! [relaxed]: [W2]'s fences order them. (A plain store at the end would do; loom 0.7.3 orders a store against a
+//! read-modify-write by happens-before alone, and then reports searches that nobody began.)
 //!
 //! # Limits
 //!
@@ -42,8 +45,8 @@ const WORDS: usize = 16;
 #[cfg(loom)]
 const WORDS: usize = 1;
 /// How many subscriptions there may be.
-#[cfg_attr(loom, allow(dead_code))] // The dispatcher's limit, and loom sees no dispatcher.
 pub const SLOTS: usize = WORDS * WORD_BITS;
+const _: () = assert!(WORDS.is_power_of_two());
 
 /// How often a searcher looks: first at once, then letting others run in between; then it sleeps.
 #[cfg(not(loom))]
@@ -83,9 +86,9 @@ impl Roster {
 
     /// The first subscription at or after `from` that may have a message, going around once.
     pub fn next(&self, from: usize) -> Option<usize> {
-        let (first_word, first_bit) = (from / WORD_BITS % WORDS, from % WORD_BITS);
+        let (from, first_bit) = (from % SLOTS, from % WORD_BITS);
         for step in 0..=WORDS {
-            let word = (first_word + step) % WORDS;
+            let word = (from / WORD_BITS + step) & (WORDS - 1);
             // [relaxed] whoever acts on it looks for a message, and clears the bit if there is none
             let mut bits = self.bits[word].load(Ordering::Relaxed);
             if step == 0 {
@@ -111,9 +114,12 @@ impl Roster {
         }
     }
 
-    /// There is more than the calling worker takes: somebody else should look.
+    /// There is more than the calling worker takes, and the bits say so: somebody else should look.
     pub fn call_another(&self) {
-        // [relaxed] a searcher that ends just now looks, after its fence, at what the caller leaves
+        if !mutant("W2_call") {
+            fence(Ordering::SeqCst); // [W2]
+        }
+        // [relaxed] ordered by W2
         let searched = self.searching.load(Ordering::Relaxed);
         if !searched && !mutant("W_alone") {
             self.sleeping.notify(1);
@@ -140,8 +146,8 @@ impl Roster {
 
     /// Looks for a while, unless somebody else does. Is there something?
     fn search(&self, idle: &impl Fn() -> bool) -> bool {
-        // [relaxed] it only picks the searcher
-        if self.searching.swap(true, Ordering::Relaxed) {
+        if self.searching.swap(true, Ordering::AcqRel) {
+            // [W3]
             return false;
         }
         let (spins, yields) = LOOKS;
@@ -154,7 +160,7 @@ impl Roster {
             }
             !quiet
         });
-        self.searching.store(false, Ordering::Relaxed); // [relaxed] ordered by W2
+        self.searching.swap(false, Ordering::AcqRel); // [W3]
         if !mutant("W2_search") {
             fence(Ordering::SeqCst); // [W2]
         }

@@ -88,7 +88,7 @@ impl Claim {
     }
 
     /// The frame's length in bytes.
-    pub fn len(&self) -> u32 {
+    pub fn frame_bytes(&self) -> u32 {
         self.len
     }
 

@@ -239,7 +239,7 @@ impl Shared {
     fn commit_pad(&self, claim: Claim, view: &View<'_>) -> Range<u64> {
         let at = claim.at();
         let segment = holding(view, at);
-        let header = FrameHeader::pad(claim.len(), durable_lag(at, self.group.durable()));
+        let header = FrameHeader::pad(claim.frame_bytes(), durable_lag(at, self.group.durable()));
         segment.map().write(at + 4, &header.encode(segment.seal(), at)[4..], &claim);
         self.tail.commit(claim, view)
     }

@@ -69,6 +69,16 @@ fn failed_attempts_do_not_count() {
     assert_eq!(left["ready"].as_u64().unwrap() + left["delayed"].as_u64().unwrap(), 2, "{stat}");
 }
 
+/// The commands take their time, so that eight workers would begin more than three if they could.
+#[test]
+fn no_more_commands_are_begun_than_were_asked_for() {
+    let place = Place::new();
+    place.publish("t", text_of(&numbers(1, 20)));
+    let args = ["t", "--count", "3", "--workers", "8", "--exec", "echo begun; sleep 0.1"];
+    assert_eq!(place.run("consume", &args).ends(0).lines(), ["begun"; 3]);
+    assert_eq!(place.ready(), 17);
+}
+
 #[test]
 fn attempts_are_objects_and_the_commands_own_words_go_to_standard_error() {
     let place = Place::new();

@@ -43,6 +43,22 @@ fn a_reader_that_goes_away_ends_a_consumer_cleanly() {
     assert_eq!(place.drain("t"), lines[lines.len() - left..]);
 }
 
+/// Promise: not even the first line is settled if it cannot be written.
+#[test]
+fn a_pipe_without_a_reader_takes_no_message() {
+    let place = Place::new();
+    place.publish("t", "1\n2");
+    for arguments in [&["t"][..], &["t", "--workers", "4"], &["t", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = place.command("consume", arguments);
+        command.stdout(writer);
+        super::ran(command).ends(0);
+        assert_eq!(place.ready(), 2);
+    }
+    assert_eq!(place.drain("t"), ["1", "2"]);
+}
+
 #[test]
 fn a_reader_that_goes_away_ends_a_relay_cleanly() {
     let place = Place::new();
