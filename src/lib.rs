@@ -64,6 +64,7 @@ mod queue;
 pub(crate) mod queue {
     pub mod credits;
     pub mod exceptions;
+    pub mod gate;
     pub mod memory {
         pub mod line;
     }
@@ -111,6 +112,7 @@ pub mod modelled {
     pub use crate::event::{EventCount, Key};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::queue::credits::{Credits, NoRoom};
+    pub use crate::queue::gate::Gate;
     pub use crate::queue::memory::line::{Line, Waiting};
     pub use crate::ring::cells::{Layout, end_thread};
     pub use crate::ring::channel::over;

@@ -1,11 +1,11 @@
-//! Models of the memory kind's line and of credits: looking changes no order, an end counts what it drops, a close
-//! counts what it let in.
+//! Models of the memory kind's line, of credits and of the gate: looking changes no order, an end counts what it drops, a
+//! close counts whom it let in, and waits for them.
 #![cfg(loom)]
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom_tests::{explore, three, two};
-use millstream::modelled::{Credits, Line, NoRoom, Waiting};
+use millstream::modelled::{Credits, Gate, Line, NoRoom, Waiting};
 
 fn line_of(items: &[u32]) -> Arc<Line<u32>> {
     let line = Line::new(4);
@@ -134,5 +134,35 @@ fn room_taken_again_brings_along_what_was_done_with_it() {
                 }
             },
         );
+    });
+}
+
+/// Promise (H17): whoever shut the gate sees what everybody did inside, and nobody enters after.
+#[test]
+fn a_gate_that_is_shut_has_everybody_out() {
+    explore(3, || {
+        let gate = Arc::new(Gate::new());
+        let place = Arc::new(UnsafeCell::new(0));
+        let (publisher, closer) = (gate.clone(), gate);
+        let (written, read) = (place.clone(), place);
+        let (entered, seen) = two(
+            move || {
+                let pass = publisher.enter();
+                if pass.is_some() {
+                    // SAFETY: loom's cell, which checks that nobody else is in it.
+                    #[allow(unsafe_code)]
+                    written.with_mut(|value| unsafe { *value = 1 });
+                }
+                pass.is_some()
+            },
+            move || {
+                closer.shut_and_wait();
+                assert!(closer.enter().is_none());
+                // SAFETY: as above.
+                #[allow(unsafe_code)]
+                read.with(|value| unsafe { *value })
+            },
+        );
+        assert_eq!(seen, i32::from(entered));
     });
 }

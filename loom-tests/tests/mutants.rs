@@ -57,6 +57,8 @@ const MUTANTS: &[(&str, &str)] = &[
     // queue/memory/line.rs and queue/credits.rs
     ("no_swap", "line::looking"),
     ("late_raise", "line::looking"),
+    ("G1_leave", "line::a_gate"),
+    ("G1_wait", "line::a_gate"),
     ("Q1_give", "line::room"),
     ("Q1_take", "line::room_taken"),
     ("Q1_count", "line::room_given"),

@@ -18,19 +18,26 @@
 //!
 //! 2^63 - 1 at a time. Shutting waits for as long as the slowest one is inside.
 
-use crate::sync::{AtomicU64, Ordering, thread};
+use crate::sync::{AtomicU64, Ordering, order, thread};
 
 const SHUT: u64 = 1 << 63;
 
-#[derive(Debug, Default)]
-pub(crate) struct Gate(AtomicU64);
+/// See the module's page.
+#[derive(Debug)]
+pub struct Gate(AtomicU64);
 
 /// Somebody is inside.
-pub(crate) struct Pass<'a>(&'a Gate);
+pub struct Pass<'a>(&'a Gate);
 
 impl Gate {
+    /// An open gate, with nobody inside.
+    #[allow(clippy::new_without_default)] // It is made on purpose.
+    pub fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Lets the caller in; `None` once the gate is shut.
-    pub(crate) fn enter(&self) -> Option<Pass<'_>> {
+    pub fn enter(&self) -> Option<Pass<'_>> {
         let mut word = self.0.load(Ordering::Relaxed); // [relaxed]
         while word & SHUT == 0 {
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed); // [relaxed]
@@ -43,9 +50,9 @@ impl Gate {
     }
 
     /// Lets nobody in any more, and returns when nobody is inside.
-    pub(crate) fn shut_and_wait(&self) {
+    pub fn shut_and_wait(&self) {
         self.0.fetch_or(SHUT, Ordering::Relaxed); // [relaxed]
-        while self.0.load(Ordering::Acquire) != SHUT {
+        while self.0.load(order("G1_wait", Ordering::Acquire)) != SHUT {
             // [G1]
             thread::yield_now();
         }
@@ -54,7 +61,7 @@ impl Gate {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Release); // [G1]
+        self.0.0.fetch_sub(1, order("G1_leave", Ordering::Release)); // [G1]
     }
 }
 
@@ -67,7 +74,7 @@ mod tests {
     #[test]
     fn shutting_waits_for_those_inside_and_refuses_the_others() {
         for _ in 0..200 {
-            let (gate, begun, done) = (Gate::default(), AtomicUsize::new(0), AtomicUsize::new(0));
+            let (gate, begun, done) = (Gate::new(), AtomicUsize::new(0), AtomicUsize::new(0));
             std::thread::scope(|scope| {
                 for _ in 0..2 {
                     scope.spawn(|| {

@@ -131,7 +131,7 @@ impl PersistentQueue {
             state: Mutex::new(State::default()),
             unsettled: AtomicI64::new(replay.depth().total() as i64),
             stage: AtomicU8::new(OPEN),
-            gate: Gate::default(),
+            gate: Gate::new(),
             lingering: Arc::new(EventCount::new()),
         });
         shared.restore(&replay);
