@@ -13,8 +13,8 @@
 //! | `tests/commit.rs` | the log's tail: reserve, commit, help, refuse, the prepared end |
 //! | `tests/mutants.rs` | every ordering and rule broken once: some model must fail |
 //!
-//! The thread that runs the model only prepares, spawns and judges; every party has a thread of its own ([`two`],
-//! [`three`]). Loom 0.7.3 never lets a spawned thread overtake a load of the thread that spawned it: a model whose
+//! The thread that runs the model only prepares, spawns and judges; every party has a thread of its own (`two`,
+//! `three`). Loom 0.7.3 never lets a spawned thread overtake a load of the thread that spawned it: a model whose
 //! own thread takes part was seen to pass in one interleaving, and to miss planted faults.
 //!
 //! Not seen by loom: the accesses that are sequentially consistent (it treats them as AcqRel; the fences it knows), the
