@@ -15,7 +15,7 @@
 //!
 //! # Orderings
 //!
-//! The counters are [relaxed]: each is a sum of its own and no data is read on its word. A snapshot taken while
+//! The counters are \[relaxed\]: each is a sum of its own and no data is read on its word. A snapshot taken while
 //! messages flow may therefore see a message delivered and not yet published; when all is quiet it is exact.
 //!
 //! # Limits
