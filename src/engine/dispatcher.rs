@@ -168,7 +168,8 @@ impl Dispatcher {
         Ok(started)
     }
 
-    /// Adds a handler to the subscription of `source`. Its number comes back.
+    /// Adds a handler to the subscription of `source`. Its number comes back. A source that is over gets none: somebody
+    /// has unsubscribed since the caller got it, and perhaps has taken its handlers out already.
     pub(crate) fn attach(
         &self,
         source: Arc<dyn Source>,
@@ -177,6 +178,9 @@ impl Dispatcher {
     ) -> u64 {
         let mut numbers = self.shared.attaching.lock();
         *numbers += 1;
+        if source.is_over() {
+            return *numbers;
+        }
         let member = Member { number: *numbers, handler };
         let table = self.shared.table.load_full();
         let known = table.iter().flatten().find(|each| Arc::ptr_eq(&each.source, &source));
@@ -207,12 +211,12 @@ impl Dispatcher {
         found
     }
 
-    /// Takes out all handlers of the subscription with that name, which has ended.
-    pub(crate) fn detach_all(&self, name: &str) {
+    /// Takes out all handlers of `source`, which has ended. Not by its name: another may have that by now.
+    pub(crate) fn detach_all(&self, source: &Arc<dyn Source>) {
         let _numbers = self.shared.attaching.lock();
         let mut table = Vec::clone(&self.shared.table.load());
         for place in &mut table {
-            let ended = place.as_ref().is_some_and(|each| each.source.name() == name);
+            let ended = place.as_ref().is_some_and(|each| Arc::ptr_eq(&each.source, source));
             if ended {
                 *place = None;
             }
@@ -269,7 +273,11 @@ impl Shared {
         concurrency: Option<usize>,
     ) -> usize {
         let mut table = table.to_vec();
-        let slot = table.iter().position(Option::is_none).unwrap_or(table.len());
+        // One that is over has no place in the queue any more, though `detach_all` may not have come to it yet.
+        let free = |place: &Option<Arc<Attached>>| {
+            place.as_ref().is_none_or(|attached| attached.source.is_over())
+        };
+        let slot = table.iter().position(free).unwrap_or(table.len());
         assert!(slot < SUBSCRIPTIONS_MAX, "a queue has no more subscriptions");
         let dispatcher: Weak<Self> = Arc::downgrade(self);
         source.signal().connect(Box::new(move |messages| {
@@ -332,17 +340,28 @@ impl Shared {
         drop(table);
         match attached {
             Some(attached) if !self.is_stopped() => self.serve(&attached, shard),
-            _ => {
-                self.roster.clear(slot);
+            found => {
+                self.clear(slot, found.as_ref());
                 false
             }
         }
     }
 
-    fn serve(&self, attached: &Attached, shard: usize) -> bool {
+    /// Clears the bit of a slot in which `found` seemed to have nothing; the caller looks at `found` once more. The slot
+    /// may have been given away since, and the bit be set for its new owner, so that is looked at here.
+    fn clear(&self, slot: usize, found: Option<&Arc<Attached>>) {
+        self.roster.clear(slot);
+        let table = self.table.load();
+        let now = table.get(slot).and_then(Option::as_ref);
+        if now.is_some_and(|now| !found.is_some_and(|found| Arc::ptr_eq(now, found))) {
+            self.roster.set(slot);
+        }
+    }
+
+    fn serve(&self, attached: &Arc<Attached>, shard: usize) -> bool {
         if !attached.admit(false) {
             // Cleared before the mark: whoever lets go afterwards sees the mark and sets the bit again.
-            self.roster.clear(attached.slot);
+            self.clear(attached.slot, Some(attached));
             if !attached.admit(true) {
                 return false;
             }
@@ -362,14 +381,17 @@ impl Shared {
     }
 
     /// Handles one message, if there is one; the first one of a row is looked behind.
-    fn serve_one(&self, attached: &Attached, shard: usize, first: bool) -> bool {
+    fn serve_one(&self, attached: &Arc<Attached>, shard: usize, first: bool) -> bool {
         let Some(handler) = attached.handler() else {
-            self.roster.clear(attached.slot);
+            self.clear(attached.slot, Some(attached));
+            if attached.handler().is_some() {
+                self.roster.set(attached.slot);
+            }
             return false;
         };
         let mut pulled = Delivery::pull(&attached.source, shard);
         if matches!(pulled, Ok(None)) {
-            self.roster.clear(attached.slot);
+            self.clear(attached.slot, Some(attached));
             pulled = Delivery::pull(&attached.source, shard);
             if matches!(pulled, Ok(Some(_))) {
                 self.roster.set(attached.slot);
@@ -389,7 +411,7 @@ impl Shared {
                 false
             }
             Err(error) => {
-                self.roster.clear(attached.slot);
+                self.clear(attached.slot, Some(attached));
                 attached.failed.store(true, Ordering::Relaxed); // [relaxed]
                 self.note(Some(error));
                 let again_ns =
