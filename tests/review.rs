@@ -4,6 +4,7 @@
 
 use millstream::{Config, Delivery, Engine, HandlerError, QueueError, Subscription};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -32,9 +33,9 @@ fn a_name_that_is_taken_again_at_once_keeps_its_new_handler() {
         let again = engine.clone();
         let taker = thread::spawn(move || {
             let handler = forward(seen);
-            let handler = std::sync::Arc::new(handler);
+            let handler = Arc::new(handler);
             loop {
-                let handler = std::sync::Arc::clone(&handler);
+                let handler = Arc::clone(&handler);
                 let asked = Subscription::new("new").name("name");
                 match again.subscribe(asked, move |delivery| handler(delivery)) {
                     Err(QueueError::FilterMismatch { .. }) => {}
@@ -67,4 +68,30 @@ fn joining_a_subscription_that_ends_harms_nobody() {
     engine.subscribe("t", forward(seen)).unwrap();
     engine.publish("t", "here").unwrap();
     assert_eq!(next(&texts), "here");
+}
+
+/// Promise: a retry comes when its time comes while a worker has nothing to do, whatever the others are busy with.
+#[test]
+fn a_retry_waits_for_no_long_handler_while_a_worker_sleeps() {
+    let engine =
+        Engine::open(Config::memory().workers(4).retry_delay(Duration::from_millis(2))).unwrap();
+    let ((told, events), gate) = (channel(), Arc::new(Barrier::new(4)));
+    let opened = Arc::clone(&gate);
+    let handle = move |delivery: &Delivery| -> Result<(), HandlerError> {
+        match (delivery.text()?, delivery.attempt()) {
+            ("fails", 1) => Err("once".into()),
+            ("fails", _) => Ok(told.send(())?),
+            _ => Ok(drop(opened.wait())),
+        }
+    };
+    engine.subscribe("t", handle).unwrap();
+    for _ in 0..2_000 {
+        engine.publish("t", "fails").unwrap();
+        // Three workers are busy until the retry has come: the fourth must see to it.
+        for _ in 0..3 {
+            engine.publish("t", "long").unwrap();
+        }
+        next(&events);
+        gate.wait();
+    }
 }

@@ -18,10 +18,18 @@
 //! | --- | --- | --- | --- |
 //! | [D2] | `stop` | `is_stopped` | nothing more is to be started |
 //! | [D3] | a worker leaves `alive` or `busy` | `stop` reads them | all that the worker did |
+//! | [D5] | `note_due`, `wake_due` change `due_ns` | `wake_due` forgets it | the source's next time, as the noter saw it: found anew is never less than was forgotten |
 //! | [D4] | `release` | `admit`, `release` | the handler that held the subscription has ended; who was denied is seen |
 //!
-//! `due_ns` is [relaxed]: it only says when to look; the looking takes the source's lock. Numbers that choose a
-//! handler or where a round begins are [relaxed] too.
+//! Numbers that choose a handler or where a round begins are [relaxed], and so is `watched_ns`: the only answer that
+//! matters is that nobody watches, and a worker that watched says so itself before it takes anything.
+//!
+//! # Who watches the time
+//!
+//! A retry comes when its time comes, however long the handlers that run: while a worker sleeps, one of the sleepers has
+//! set its alarm for `due_ns`. A worker sets it when it goes to sleep. But those that knew of the time may all find
+//! messages without ever going to sleep, and the others sleep on, without an alarm. So whoever takes a message while
+//! nobody watches for `due_ns` calls another, which finds nothing, and goes to sleep with the alarm set.
 //!
 //! # Limits
 //!
@@ -34,6 +42,7 @@ use crate::event::EventCount;
 use crate::queue::{Context, Delivery, SUBSCRIPTIONS_MAX, Settlement, Source};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak, thread};
 use arc_swap::ArcSwap;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -113,6 +122,8 @@ struct Shared {
     roster: Roster,
     /// When the first retry that was seen is due.
     due_ns: AtomicU64,
+    /// What a worker that sleeps has set its alarm for, or `NEVER`.
+    watched_ns: AtomicU64,
     stopped: AtomicBool,
     alive: AtomicUsize,
     busy: AtomicUsize,
@@ -138,6 +149,7 @@ impl Dispatcher {
             context,
             roster: Roster::new(),
             due_ns: AtomicU64::new(NEVER),
+            watched_ns: AtomicU64::new(NEVER),
             stopped: AtomicBool::new(false),
             alive: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
@@ -399,8 +411,12 @@ impl Shared {
         }
         match pulled {
             Ok(Some(delivery)) => {
-                if first && self.leaves_more(attached) {
-                    self.roster.call_another();
+                if first {
+                    // The notice of a retry may have brought this worker here, and to a message.
+                    self.note_due(attached.source.next_due_ns());
+                    if self.is_unwatched() || self.leaves_more(attached) {
+                        self.roster.call_another();
+                    }
                 }
                 let settlement = run(&*handler, &delivery);
                 self.note(delivery.settle(settlement).err());
@@ -430,8 +446,14 @@ impl Shared {
 
     fn note_due(&self, at_ns: Option<u64>) {
         if let Some(at_ns) = at_ns {
-            self.due_ns.fetch_min(at_ns, Ordering::Relaxed); // [relaxed]
+            self.due_ns.fetch_min(at_ns, Ordering::AcqRel); // [D5]
         }
+    }
+
+    /// Is there a retry to come for which no sleeper has set its alarm?
+    fn is_unwatched(&self) -> bool {
+        let due_ns = self.due_ns.load(Ordering::Relaxed); // [relaxed]
+        due_ns < self.watched_ns.load(Ordering::Relaxed) // [relaxed]
     }
 
     /// Sets the bits of all subscriptions whose retries are due.
@@ -441,7 +463,7 @@ impl Shared {
             return;
         }
         // First forgotten, then found anew: what somebody notes in between stays noted.
-        self.due_ns.store(NEVER, Ordering::Relaxed); // [relaxed]
+        self.due_ns.swap(NEVER, Ordering::AcqRel); // [D5]
         let now_ns = self.context.clock.now_ns();
         for attached in self.table.load().iter().flatten() {
             // [relaxed] with `due_ns`: it only says when to look
@@ -457,9 +479,17 @@ impl Shared {
 
     /// Nothing is ready: searches on, or sleeps.
     fn rest(&self) {
-        let due_ns = self.due_ns.load(Ordering::Relaxed); // [relaxed]
-        let until = (due_ns != NEVER).then(|| self.context.clock.instant_at(due_ns));
+        let watches = Cell::new(false);
+        let until = || {
+            watches.set(true);
+            let due_ns = self.due_ns.load(Ordering::Relaxed); // [relaxed]
+            self.watched_ns.store(due_ns, Ordering::Relaxed); // [relaxed]
+            (due_ns != NEVER).then(|| self.context.clock.instant_at(due_ns))
+        };
         self.roster.rest(|| self.is_stopped(), until);
+        if watches.get() {
+            self.watched_ns.store(NEVER, Ordering::Relaxed); // [relaxed]
+        }
     }
 }
 
