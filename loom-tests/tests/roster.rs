@@ -53,7 +53,7 @@ impl Pool {
     fn work(&self, handle: impl FnOnce()) {
         loop {
             let Some(slot) = self.roster.next(0) else {
-                self.roster.rest(|| false, None);
+                self.roster.rest(|| false, || None);
                 continue;
             };
             let mut taken = self.take(slot);

@@ -18,10 +18,18 @@
 //! | --- | --- | --- | --- |
 //! | [D2] | `stop` | `is_stopped` | nothing more is to be started |
 //! | [D3] | a worker leaves `alive` or `busy` | `stop` reads them | all that the worker did |
+//! | [D5] | `note_due`, `wake_due` change `due_ns` | `wake_due` forgets it | the source's next time, as the noter saw it: found anew is never less than was forgotten |
 //! | [D4] | `release` | `admit`, `release` | the handler that held the subscription has ended; who was denied is seen |
 //!
-//! `due_ns` is [relaxed]: it only says when to look; the looking takes the source's lock. Numbers that choose a
-//! handler or where a round begins are [relaxed] too.
+//! Numbers that choose a handler or where a round begins are [relaxed], and so is `watched_ns`: the only answer that
+//! matters is that nobody watches, and a worker that watched says so itself before it takes anything.
+//!
+//! # Who watches the time
+//!
+//! A retry comes when its time comes, however long the handlers that run: while a worker sleeps, one of the sleepers has
+//! set its alarm for `due_ns`. A worker sets it when it goes to sleep. But those that knew of the time may all find
+//! messages without ever going to sleep, and the others sleep on, without an alarm. So whoever takes a message while
+//! nobody watches for `due_ns` calls another, which finds nothing, and goes to sleep with the alarm set.
 //!
 //! # Limits
 //!
@@ -34,6 +42,7 @@ use crate::event::EventCount;
 use crate::queue::{Context, Delivery, SUBSCRIPTIONS_MAX, Settlement, Source};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak, thread};
 use arc_swap::ArcSwap;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -113,6 +122,8 @@ struct Shared {
     roster: Roster,
     /// When the first retry that was seen is due.
     due_ns: AtomicU64,
+    /// What a worker that sleeps has set its alarm for, or `NEVER`.
+    watched_ns: AtomicU64,
     stopped: AtomicBool,
     alive: AtomicUsize,
     busy: AtomicUsize,
@@ -138,6 +149,7 @@ impl Dispatcher {
             context,
             roster: Roster::new(),
             due_ns: AtomicU64::new(NEVER),
+            watched_ns: AtomicU64::new(NEVER),
             stopped: AtomicBool::new(false),
             alive: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
@@ -168,7 +180,8 @@ impl Dispatcher {
         Ok(started)
     }
 
-    /// Adds a handler to the subscription of `source`. Its number comes back.
+    /// Adds a handler to the subscription of `source`. Its number comes back. A source that is over gets none: somebody
+    /// has unsubscribed since the caller got it, and perhaps has taken its handlers out already.
     pub(crate) fn attach(
         &self,
         source: Arc<dyn Source>,
@@ -177,6 +190,9 @@ impl Dispatcher {
     ) -> u64 {
         let mut numbers = self.shared.attaching.lock();
         *numbers += 1;
+        if source.is_over() {
+            return *numbers;
+        }
         let member = Member { number: *numbers, handler };
         let table = self.shared.table.load_full();
         let known = table.iter().flatten().find(|each| Arc::ptr_eq(&each.source, &source));
@@ -207,12 +223,12 @@ impl Dispatcher {
         found
     }
 
-    /// Takes out all handlers of the subscription with that name, which has ended.
-    pub(crate) fn detach_all(&self, name: &str) {
+    /// Takes out all handlers of `source`, which has ended. Not by its name: another may have that by now.
+    pub(crate) fn detach_all(&self, source: &Arc<dyn Source>) {
         let _numbers = self.shared.attaching.lock();
         let mut table = Vec::clone(&self.shared.table.load());
         for place in &mut table {
-            let ended = place.as_ref().is_some_and(|each| each.source.name() == name);
+            let ended = place.as_ref().is_some_and(|each| Arc::ptr_eq(&each.source, source));
             if ended {
                 *place = None;
             }
@@ -269,7 +285,11 @@ impl Shared {
         concurrency: Option<usize>,
     ) -> usize {
         let mut table = table.to_vec();
-        let slot = table.iter().position(Option::is_none).unwrap_or(table.len());
+        // One that is over has no place in the queue any more, though `detach_all` may not have come to it yet.
+        let free = |place: &Option<Arc<Attached>>| {
+            place.as_ref().is_none_or(|attached| attached.source.is_over())
+        };
+        let slot = table.iter().position(free).unwrap_or(table.len());
         assert!(slot < SUBSCRIPTIONS_MAX, "a queue has no more subscriptions");
         let dispatcher: Weak<Self> = Arc::downgrade(self);
         source.signal().connect(Box::new(move |messages| {
@@ -332,17 +352,28 @@ impl Shared {
         drop(table);
         match attached {
             Some(attached) if !self.is_stopped() => self.serve(&attached, shard),
-            _ => {
-                self.roster.clear(slot);
+            found => {
+                self.clear(slot, found.as_ref());
                 false
             }
         }
     }
 
-    fn serve(&self, attached: &Attached, shard: usize) -> bool {
+    /// Clears the bit of a slot in which `found` seemed to have nothing; the caller looks at `found` once more. The slot
+    /// may have been given away since, and the bit be set for its new owner, so that is looked at here.
+    fn clear(&self, slot: usize, found: Option<&Arc<Attached>>) {
+        self.roster.clear(slot);
+        let table = self.table.load();
+        let now = table.get(slot).and_then(Option::as_ref);
+        if now.is_some_and(|now| !found.is_some_and(|found| Arc::ptr_eq(now, found))) {
+            self.roster.set(slot);
+        }
+    }
+
+    fn serve(&self, attached: &Arc<Attached>, shard: usize) -> bool {
         if !attached.admit(false) {
             // Cleared before the mark: whoever lets go afterwards sees the mark and sets the bit again.
-            self.roster.clear(attached.slot);
+            self.clear(attached.slot, Some(attached));
             if !attached.admit(true) {
                 return false;
             }
@@ -362,14 +393,17 @@ impl Shared {
     }
 
     /// Handles one message, if there is one; the first one of a row is looked behind.
-    fn serve_one(&self, attached: &Attached, shard: usize, first: bool) -> bool {
+    fn serve_one(&self, attached: &Arc<Attached>, shard: usize, first: bool) -> bool {
         let Some(handler) = attached.handler() else {
-            self.roster.clear(attached.slot);
+            self.clear(attached.slot, Some(attached));
+            if attached.handler().is_some() {
+                self.roster.set(attached.slot);
+            }
             return false;
         };
         let mut pulled = Delivery::pull(&attached.source, shard);
         if matches!(pulled, Ok(None)) {
-            self.roster.clear(attached.slot);
+            self.clear(attached.slot, Some(attached));
             pulled = Delivery::pull(&attached.source, shard);
             if matches!(pulled, Ok(Some(_))) {
                 self.roster.set(attached.slot);
@@ -377,8 +411,12 @@ impl Shared {
         }
         match pulled {
             Ok(Some(delivery)) => {
-                if first && self.leaves_more(attached) {
-                    self.roster.call_another();
+                if first {
+                    // The notice of a retry may have brought this worker here, and to a message.
+                    self.note_due(attached.source.next_due_ns());
+                    if self.is_unwatched() || self.leaves_more(attached) {
+                        self.roster.call_another();
+                    }
                 }
                 let settlement = run(&*handler, &delivery);
                 self.note(delivery.settle(settlement).err());
@@ -389,7 +427,7 @@ impl Shared {
                 false
             }
             Err(error) => {
-                self.roster.clear(attached.slot);
+                self.clear(attached.slot, Some(attached));
                 attached.failed.store(true, Ordering::Relaxed); // [relaxed]
                 self.note(Some(error));
                 let again_ns =
@@ -408,8 +446,14 @@ impl Shared {
 
     fn note_due(&self, at_ns: Option<u64>) {
         if let Some(at_ns) = at_ns {
-            self.due_ns.fetch_min(at_ns, Ordering::Relaxed); // [relaxed]
+            self.due_ns.fetch_min(at_ns, Ordering::AcqRel); // [D5]
         }
+    }
+
+    /// Is there a retry to come for which no sleeper has set its alarm?
+    fn is_unwatched(&self) -> bool {
+        let due_ns = self.due_ns.load(Ordering::Relaxed); // [relaxed]
+        due_ns < self.watched_ns.load(Ordering::Relaxed) // [relaxed]
     }
 
     /// Sets the bits of all subscriptions whose retries are due.
@@ -419,7 +463,7 @@ impl Shared {
             return;
         }
         // First forgotten, then found anew: what somebody notes in between stays noted.
-        self.due_ns.store(NEVER, Ordering::Relaxed); // [relaxed]
+        self.due_ns.swap(NEVER, Ordering::AcqRel); // [D5]
         let now_ns = self.context.clock.now_ns();
         for attached in self.table.load().iter().flatten() {
             // [relaxed] with `due_ns`: it only says when to look
@@ -435,9 +479,17 @@ impl Shared {
 
     /// Nothing is ready: searches on, or sleeps.
     fn rest(&self) {
-        let due_ns = self.due_ns.load(Ordering::Relaxed); // [relaxed]
-        let until = (due_ns != NEVER).then(|| self.context.clock.instant_at(due_ns));
+        let watches = Cell::new(false);
+        let until = || {
+            watches.set(true);
+            let due_ns = self.due_ns.load(Ordering::Relaxed); // [relaxed]
+            self.watched_ns.store(due_ns, Ordering::Relaxed); // [relaxed]
+            (due_ns != NEVER).then(|| self.context.clock.instant_at(due_ns))
+        };
         self.roster.rest(|| self.is_stopped(), until);
+        if watches.get() {
+            self.watched_ns.store(NEVER, Ordering::Relaxed); // [relaxed]
+        }
     }
 }
 

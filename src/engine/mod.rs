@@ -153,8 +153,8 @@ impl Engine {
     ///
     /// There is no such subscription, or its end could not be recorded.
     pub fn unsubscribe(&self, name: &str) -> Result<(), QueueError> {
-        self.inner.queue.unsubscribe(name)?;
-        self.inner.dispatcher.detach_all(name);
+        let ended = self.inner.queue.unsubscribe(name)?;
+        self.inner.dispatcher.detach_all(&ended);
         self.inner.context.progress.notify_all();
         Ok(())
     }

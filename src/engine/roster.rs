@@ -131,8 +131,10 @@ impl Roster {
         self.sleeping.notify_all();
     }
 
-    /// Searches for a while, then sleeps until told, or until `until`, or not at all if `stopped` says so.
-    pub fn rest(&self, stopped: impl Fn() -> bool, until: Option<Instant>) {
+    /// Searches for a while, then sleeps until told, or until the time that `until` says, or not at all if `stopped` says
+    /// so. `until` is asked last: whoever calls another after changing the answer finds this worker searching, or wakes
+    /// it, or is heard here.
+    pub fn rest(&self, stopped: impl Fn() -> bool, until: impl FnOnce() -> Option<Instant>) {
         let idle = || !stopped() && self.next(0).is_none();
         if self.search(&idle) {
             return;
@@ -141,7 +143,7 @@ impl Roster {
         if !idle() && !mutant("W_sleep") {
             return self.sleeping.cancel(key);
         }
-        self.sleeping.wait_until(key, until);
+        self.sleeping.wait_until(key, until());
     }
 
     /// Looks for a while, unless somebody else does. Is there something?

@@ -459,8 +459,8 @@ pub(crate) trait Queue: Send + Sync {
     fn publish_batch(&self, batch: Batch) -> Result<Vec<Receipt>, PublishError<Batch>>;
     /// The subscription's source, made if there is none of that name. The caller is a member from here on.
     fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Source>, QueueError>;
-    /// Ends the subscription and its backlog.
-    fn unsubscribe(&self, name: &str) -> Result<(), QueueError>;
+    /// Ends the subscription and its backlog. Its source comes back, which is over.
+    fn unsubscribe(&self, name: &str) -> Result<Arc<dyn Source>, QueueError>;
     /// The oldest messages that wait for delivery and match, each once; nothing is removed.
     fn peek(&self, filter: &Filter, count: usize) -> Result<Vec<Arc<Envelope>>, QueueError>;
     fn depth(&self) -> QueueDepth;

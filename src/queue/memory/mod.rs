@@ -349,7 +349,7 @@ impl Queue for MemoryQueue {
         Ok(source)
     }
 
-    fn unsubscribe(&self, name: &str) -> Result<(), QueueError> {
+    fn unsubscribe(&self, name: &str) -> Result<Arc<dyn Source>, QueueError> {
         let mut state = self.shared.state.lock();
         let Some(source) = state.subscriptions.remove(name) else {
             return Err(QueueError::NoSubscription { name: name.to_owned() });
@@ -357,7 +357,7 @@ impl Queue for MemoryQueue {
         let all = self.shared.topics.all().into_iter();
         state.reroute(all.filter(|entry| source.filter().matches(&entry.topic)));
         source.end();
-        Ok(())
+        Ok(source)
     }
 
     fn peek(&self, filter: &Filter, count: usize) -> Result<Vec<Arc<Envelope>>, QueueError> {

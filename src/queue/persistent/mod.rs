@@ -503,7 +503,7 @@ impl Queue for PersistentQueue {
         Ok(source)
     }
 
-    fn unsubscribe(&self, name: &str) -> Result<(), QueueError> {
+    fn unsubscribe(&self, name: &str) -> Result<Arc<dyn Source>, QueueError> {
         let mut state = self.shared.state.lock();
         let Some(source) = state.subscriptions.get(name).cloned() else {
             return Err(QueueError::NoSubscription { name: name.to_owned() });
@@ -519,7 +519,7 @@ impl Queue for PersistentQueue {
         }
         self.shared.count(-(source.depth().total() as i64));
         source.end();
-        Ok(())
+        Ok(source)
     }
 
     fn peek(&self, filter: &Filter, count: usize) -> Result<Vec<Arc<Envelope>>, QueueError> {

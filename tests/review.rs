@@ -1,0 +1,97 @@
+//! Races of subscribing, unsubscribing, leaving and closing, from outside. Each of these has been a fault once.
+
+#![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
+
+use millstream::{Config, Delivery, Engine, HandlerError, QueueError, Subscription};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+/// How long a test waits for what must happen: only a failure ever waits that long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn memory() -> Engine {
+    Engine::open(Config::memory().workers(2).retry_delay(Duration::from_millis(1))).unwrap()
+}
+
+fn forward(seen: Sender<String>) -> impl Fn(&Delivery) -> Result<(), HandlerError> + Send + Sync {
+    move |delivery| Ok(seen.send(delivery.text()?.to_owned())?)
+}
+
+fn next<T>(events: &Receiver<T>) -> T {
+    events.recv_timeout(PATIENCE).expect("it comes")
+}
+
+/// Promise: ending a subscription takes the handlers of no other one, whatever the other's name.
+#[test]
+fn a_name_that_is_taken_again_at_once_keeps_its_new_handler() {
+    let engine = memory();
+    for _ in 0..500 {
+        engine.subscribe(Subscription::new("old").name("name"), |_| Ok(())).unwrap();
+        let (seen, texts) = channel();
+        let again = engine.clone();
+        let taker = thread::spawn(move || {
+            let handler = forward(seen);
+            let handler = Arc::new(handler);
+            loop {
+                let handler = Arc::clone(&handler);
+                let asked = Subscription::new("new").name("name");
+                match again.subscribe(asked, move |delivery| handler(delivery)) {
+                    Err(QueueError::FilterMismatch { .. }) => {}
+                    other => return other.map(drop),
+                }
+            }
+        });
+        engine.unsubscribe("name").unwrap();
+        taker.join().unwrap().unwrap();
+        engine.publish("new", "here").unwrap();
+        assert_eq!(next(&texts), "here");
+        engine.unsubscribe("name").unwrap();
+    }
+}
+
+/// Promise: whoever joins a subscription while it ends gets a handle that does nothing; the pool stays whole.
+#[test]
+fn joining_a_subscription_that_ends_harms_nobody() {
+    let engine = memory();
+    let asked = || Subscription::new("t").name("name");
+    let again = engine.clone();
+    let joiner = thread::spawn(move || {
+        (0..20_000).for_each(|_| drop(again.subscribe(asked(), |_| Ok(())).unwrap()));
+    });
+    while !joiner.is_finished() {
+        let _ = engine.unsubscribe("name");
+    }
+    joiner.join().unwrap();
+    let (seen, texts) = channel();
+    engine.subscribe("t", forward(seen)).unwrap();
+    engine.publish("t", "here").unwrap();
+    assert_eq!(next(&texts), "here");
+}
+
+/// Promise: a retry comes when its time comes while a worker has nothing to do, whatever the others are busy with.
+#[test]
+fn a_retry_waits_for_no_long_handler_while_a_worker_sleeps() {
+    let engine =
+        Engine::open(Config::memory().workers(4).retry_delay(Duration::from_millis(2))).unwrap();
+    let ((told, events), gate) = (channel(), Arc::new(Barrier::new(4)));
+    let opened = Arc::clone(&gate);
+    let handle = move |delivery: &Delivery| -> Result<(), HandlerError> {
+        match (delivery.text()?, delivery.attempt()) {
+            ("fails", 1) => Err("once".into()),
+            ("fails", _) => Ok(told.send(())?),
+            _ => Ok(drop(opened.wait())),
+        }
+    };
+    engine.subscribe("t", handle).unwrap();
+    for _ in 0..2_000 {
+        engine.publish("t", "fails").unwrap();
+        // Three workers are busy until the retry has come: the fourth must see to it.
+        for _ in 0..3 {
+            engine.publish("t", "long").unwrap();
+        }
+        next(&events);
+        gate.wait();
+    }
+}
