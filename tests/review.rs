@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
 
-use millstream::{Config, Delivery, Engine, HandlerError, PublishError, QueueError, Subscription};
+use millstream::{
+    Config, DEAD_LETTERS, Delivery, Engine, HandlerError, PublishError, QueueError, Subscription,
+};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -129,4 +131,22 @@ fn a_closed_queue_is_not_a_full_one() {
     assert!(matches!(engine.publish("held", ""), Err(PublishError::Full(_))));
     engine.close(Duration::ZERO).unwrap();
     assert!(matches!(engine.publish("held", ""), Err(PublishError::Closed(_))));
+}
+
+/// Promise: whoever takes the dead letters gets those too that come while the queue closes.
+#[test]
+fn a_dead_letter_that_comes_during_the_close_is_delivered() {
+    let engine = memory();
+    let letters = engine.subscriber(DEAD_LETTERS).unwrap();
+    let (others, failing) = (engine.subscriber("other").unwrap(), engine.subscriber("t").unwrap());
+    engine.publish("t", "fails").unwrap();
+    let fails = failing.try_recv().unwrap().expect("published above");
+    let closing = engine.clone();
+    let closer = thread::spawn(move || closing.close(PATIENCE).unwrap());
+    // Subscriptions are told in the order of their names that nothing more is published.
+    assert!(matches!(others.recv(), Err(QueueError::Closed)));
+    assert!(matches!(letters.try_recv(), Ok(None)));
+    fails.dead_letter("on purpose").unwrap();
+    letters.recv().unwrap().ack().unwrap();
+    assert!(closer.join().unwrap().is_drained());
 }
