@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
 
-use millstream::{Config, Delivery, Engine, HandlerError, QueueError, Subscription};
+use millstream::{
+    Config, DEAD_LETTERS, Delivery, Engine, HandlerError, PublishError, QueueError, Subscription,
+};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -94,4 +96,57 @@ fn a_retry_waits_for_no_long_handler_while_a_worker_sleeps() {
         next(&events);
         gate.wait();
     }
+}
+
+/// Promise: a close waits for what somebody here has in hand, whatever is settled meanwhile for subscriptions that all
+/// have left.
+#[test]
+fn a_close_is_not_cut_short_by_settlements_elsewhere() {
+    for _ in 0..300 {
+        let engine = memory();
+        let (left, stays) =
+            (engine.subscriber("left").unwrap(), engine.subscriber("stays").unwrap());
+        for _ in 0..200 {
+            engine.publish("left", "").unwrap();
+        }
+        engine.publish("stays", "").unwrap();
+        let elsewhere: Vec<_> =
+            (0..200).map(|_| left.try_recv().unwrap().expect("published above")).collect();
+        let mine = stays.try_recv().unwrap().expect("published above");
+        drop(left);
+        let closing = engine.clone();
+        let closer = thread::spawn(move || closing.close(PATIENCE).unwrap());
+        while !matches!(engine.publish("held", ""), Err(PublishError::Closed(_))) {}
+        elsewhere.into_iter().for_each(|delivery| delivery.ack().unwrap());
+        mine.ack().unwrap();
+        assert_eq!(closer.join().unwrap().in_flight(), 0);
+    }
+}
+
+/// Promise: a queue that is closed says so, even where it was full before.
+#[test]
+fn a_closed_queue_is_not_a_full_one() {
+    let engine = Engine::open(Config::memory().buffer(1)).unwrap();
+    engine.publish("held", "").unwrap();
+    assert!(matches!(engine.publish("held", ""), Err(PublishError::Full(_))));
+    engine.close(Duration::ZERO).unwrap();
+    assert!(matches!(engine.publish("held", ""), Err(PublishError::Closed(_))));
+}
+
+/// Promise: whoever takes the dead letters gets those too that come while the queue closes.
+#[test]
+fn a_dead_letter_that_comes_during_the_close_is_delivered() {
+    let engine = memory();
+    let letters = engine.subscriber(DEAD_LETTERS).unwrap();
+    let (others, failing) = (engine.subscriber("other").unwrap(), engine.subscriber("t").unwrap());
+    engine.publish("t", "fails").unwrap();
+    let fails = failing.try_recv().unwrap().expect("published above");
+    let closing = engine.clone();
+    let closer = thread::spawn(move || closing.close(PATIENCE).unwrap());
+    // Subscriptions are told in the order of their names that nothing more is published.
+    assert!(matches!(others.recv(), Err(QueueError::Closed)));
+    assert!(matches!(letters.try_recv(), Ok(None)));
+    fails.dead_letter("on purpose").unwrap();
+    letters.recv().unwrap().ack().unwrap();
+    assert!(closer.join().unwrap().is_drained());
 }

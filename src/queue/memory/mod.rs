@@ -169,6 +169,10 @@ impl Shared {
             Some(plans) => self.reserve(&plans).map(|()| (plans, None)),
             None => {
                 let state = self.state.lock();
+                if self.credits.is_closed() {
+                    // Not `Full`, or whoever tries again for that would do so for ever.
+                    return Err((Refusal::Closed, entries));
+                }
                 let plans: Result<Plans, Refusal> =
                     entries.iter().map(|(entry, _)| self.plan(entry)).collect();
                 plans.and_then(|plans| {
@@ -407,14 +411,16 @@ impl Queue for MemoryQueue {
 
     fn outstanding(&self, until_ns: u64) -> u64 {
         let state = self.shared.state.lock();
+        // The queue's count comes first: it only grows smaller once the queue is closed. What is settled between the two
+        // looks is then missing from what is taken away, and the answer too large, never too small.
+        let count = self.shared.credits.count();
         let elsewhere =
             state.subscriptions.values().map(|source| match source.signal().members() {
                 0 => source.credits().count(),
                 _ => source.due_after(until_ns),
             });
         let elsewhere: u64 = elsewhere.sum();
-        // The queue's count is read last: it only grows smaller once the queue is closed.
-        self.shared.credits.count().saturating_sub(elsewhere + state.held.len() as u64)
+        count.saturating_sub(elsewhere + state.held.len() as u64)
     }
 
     fn close(&self) -> Result<(), QueueError> {

@@ -23,7 +23,7 @@ use crate::queue::credits::Credits;
 use crate::queue::exceptions::AT_ONCE;
 use crate::queue::routes::Filter;
 use crate::queue::{
-    Context, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
+    Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
 use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use std::collections::VecDeque;
@@ -75,6 +75,12 @@ impl MemorySource {
 
     pub(super) fn credits(&self) -> &Credits {
         &self.credits
+    }
+
+    /// Is it one that another subscription's failures come to?
+    fn takes_dead_letters(&self) -> bool {
+        // Only the topic itself matches: a wildcard at the beginning does not see it, and it has one token.
+        self.filter.as_str() == DEAD_LETTERS
     }
 
     /// How many retries are due after `at_ns`.
@@ -211,7 +217,9 @@ impl Source for MemorySource {
 
     fn is_over(&self) -> bool {
         let complete = self.complete.load(Ordering::Acquire); // [M3]
-        self.line.has_ended() || (complete && self.credits.count() == 0)
+        // As long as anything is unsettled anywhere, it may still become a dead letter.
+        let letters_may_come = self.takes_dead_letters() && self.queue_credits.count() > 0;
+        self.line.has_ended() || (complete && !letters_may_come && self.credits.count() == 0)
     }
 }
 
