@@ -5,6 +5,7 @@
 use millstream::{
     Config, DEAD_LETTERS, Delivery, Engine, HandlerError, PublishError, QueueError, Subscription,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -152,4 +153,31 @@ fn a_dead_letter_that_comes_during_the_close_is_delivered() {
     fails.dead_letter("on purpose").unwrap();
     letters.recv().unwrap().ack().unwrap();
     assert!(closer.join().unwrap().is_drained());
+}
+
+/// Promise: the room of a subscription that has ended is free, whoever still holds a handle of it.
+#[test]
+fn a_publish_that_meets_the_end_of_its_subscription_keeps_no_room() {
+    let engine = Engine::open(Config::memory().max_size(64).buffer(64)).unwrap();
+    let asked = || Subscription::new("t").name("name");
+    let mut handles = vec![engine.subscriber(asked()).unwrap()];
+    let (stop, publishing) = (Arc::new(AtomicBool::new(false)), engine.clone());
+    let stopped = Arc::clone(&stop);
+    let publisher = thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            // [relaxed] a test's flag
+            let _ = publishing.publish("t", "");
+        }
+    });
+    for _ in 0..20_000 {
+        engine.unsubscribe("name").unwrap();
+        handles.push(engine.subscriber(asked()).unwrap());
+    }
+    stop.store(true, Ordering::Relaxed); // [relaxed] a test's flag
+    publisher.join().unwrap();
+    engine.unsubscribe("name").unwrap();
+    let _last = engine.subscriber("t").unwrap();
+    for _ in 0..64 {
+        engine.publish("t", "").unwrap();
+    }
 }

@@ -15,11 +15,15 @@
 //!
 //! # Orderings
 //!
-//! Both words here are [relaxed]. `earliest` says whether to look under the lock, where the exceptions are. What makes
+//! Both words here are [relaxed], but for [M4]. `earliest` says whether to look under the lock, where the exceptions are. What makes
 //! the swap right are the ring's own pairs: the peek's store is sequenced before its pop, and the pop of a higher place,
 //! or a look that finds the ring empty, has acquired what that pop released (stronger orderings here were tried in the
 //! model: no fault that they would have prevented was found, two that the rules above prevent were). A retry is seen by
 //! whoever is woken for it. `ended` is written and decided on under the lock; elsewhere it only saves a look.
+//!
+//! | pair | release side | acquire side | what crosses over |
+//! | --- | --- | --- | --- |
+//! | [M4] | `end`: end, fence, look at the items | whoever pushes: item, fence, look at the end | one of the two sees the other, so no item stays in a line that has ended |
 //!
 //! # Limits
 //!
@@ -27,7 +31,7 @@
 
 use crate::queue::exceptions::{AT_ONCE, Exceptions};
 use crate::ring::swap::Ring;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, mutant};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, fence, mutant};
 
 const NEVER: u64 = u64::MAX;
 
@@ -123,6 +127,7 @@ impl<T: Clone> Line<T> {
     pub fn end(&self) -> usize {
         let mut exceptions = self.exceptions.lock();
         self.ended.store(true, Ordering::Relaxed); // [relaxed]
+        fence(Ordering::SeqCst); // [M4]
         let waiting = exceptions.drain().count();
         self.note_earliest(&exceptions);
         waiting + std::iter::from_fn(|| self.ring.pop()).count()

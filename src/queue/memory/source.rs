@@ -1,14 +1,15 @@
 //! One subscription of a memory queue: its line of messages, and its credits.
 //!
 //! A credit is taken before a message enters and given back when it is settled; the line has a place for each credit.
-//! After the end whoever still holds a delivery gives its credit back, and so does a publisher that came too late: by
-//! the drop of the source, which it holds while it pushes.
+//! After the end whoever still holds a delivery gives its credit back. A publisher that comes too late empties the line
+//! once more: a handle may keep the source for long, and the queue's room with it.
 //!
 //! # Orderings
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
 //! | [M3] | `complete` | `is_over` | every message that was accepted is in the credits |
+//! | [M4] | `push`: message, fence, look at the end | `end`: end, fence, look at the messages | one of the two sees the other, so no message stays in a line that has ended |
 //!
 //! # Limits
 //!
@@ -25,7 +26,7 @@ use crate::queue::routes::Filter;
 use crate::queue::{
     Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
-use crate::sync::{Arc, AtomicBool, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, Ordering, Weak, fence};
 use std::collections::VecDeque;
 
 /// One subscription of a memory queue.
@@ -108,6 +109,10 @@ impl MemorySource {
         let pushed = self.line.push(envelope);
         assert!(pushed.is_ok(), "a line has a place for each credit");
         self.signal.notify(1);
+        fence(Ordering::SeqCst); // [M4]
+        if self.line.has_ended() {
+            self.end();
+        }
     }
 
     /// Keeps a message for another attempt.
@@ -224,7 +229,7 @@ impl Source for MemorySource {
 }
 
 impl Drop for MemorySource {
-    /// A publisher that saw an old snapshot may have pushed after the end: its room in the queue goes back here.
+    /// What is left goes with the queue: its room is given back all the same.
     fn drop(&mut self) {
         self.queue_credits.give(self.credits.count());
     }
