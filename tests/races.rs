@@ -181,3 +181,74 @@ fn a_publish_that_meets_the_end_of_its_subscription_keeps_no_room() {
         engine.publish("t", "").unwrap();
     }
 }
+
+/// Promise: a handler whose own values panic when they are dropped costs no worker. Method: such handlers leave while
+/// messages flow; a single worker then still handles what comes.
+#[test]
+fn a_handler_that_panics_when_it_is_dropped_costs_no_worker() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    let engine = Engine::open(Config::memory().workers(1)).unwrap();
+    let (seen, texts) = channel();
+    engine.subscribe("quiet", forward(seen)).unwrap();
+    for round in 0..50 {
+        let (bomb, (running, begun), gate) = (Bomb, channel(), Arc::new(Barrier::new(2)));
+        let opened = Arc::clone(&gate);
+        let member = engine
+            .subscribe(Subscription::new("t").name("n"), move |_: &Delivery| {
+                let _armed = &bomb;
+                running.send(())?;
+                opened.wait();
+                Ok(())
+            })
+            .unwrap();
+        engine.publish("t", "x").unwrap();
+        next(&begun);
+        // The worker holds the handler now, and is the last to let it go.
+        member.leave();
+        gate.wait();
+        engine.publish("quiet", "still here").unwrap();
+        assert_eq!(next(&texts), "still here", "round {round}");
+    }
+    engine.close(Duration::from_secs(10)).unwrap();
+}
+
+/// Promise: no subscriber sleeps beside a message, though one notice stood for two. Method: a window of two, both taken;
+/// two more messages in the log, two subscribers asleep; the two are settled one right after the other.
+#[test]
+fn two_sleeping_subscribers_get_the_two_messages_that_room_was_made_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine =
+        Engine::open(Config::persistent(directory.path()).segment_bytes(1 << 20).buffer(2))
+            .unwrap();
+    let join = || engine.subscriber(Subscription::new("t").name("n")).unwrap();
+    let holder = join();
+    for round in 0..300 {
+        for _ in 0..4 {
+            engine.publish("t", "x").unwrap();
+        }
+        let (first, second) = (holder.recv().unwrap(), holder.recv().unwrap());
+        thread::scope(|scope| {
+            let sleepers: Vec<_> = (0..2)
+                .map(|_| {
+                    let subscriber = join();
+                    scope.spawn(move || {
+                        let got = subscriber.recv_timeout(Duration::from_secs(20)).unwrap();
+                        got.map(|delivery| delivery.ack().unwrap()).is_some()
+                    })
+                })
+                .collect();
+            thread::yield_now();
+            first.ack().unwrap();
+            second.ack().unwrap();
+            for sleeper in sleepers {
+                assert!(sleeper.join().unwrap(), "round {round}: it slept beside a message");
+            }
+        });
+    }
+    engine.close(Duration::from_secs(10)).unwrap();
+}

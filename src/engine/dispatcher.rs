@@ -350,13 +350,15 @@ impl Shared {
         let table = self.table.load();
         let attached = table.get(slot).and_then(Option::as_ref).map(Arc::clone);
         drop(table);
-        match attached {
-            Some(attached) if !self.is_stopped() => self.serve(&attached, shard),
+        let served = match &attached {
+            Some(attached) if !self.is_stopped() => self.serve(attached, shard),
             found => {
                 self.clear(slot, found.as_ref());
                 false
             }
-        }
+        };
+        let_go(attached);
+        served
     }
 
     /// Clears the bit of a slot in which `found` seemed to have nothing; the caller looks at `found` once more. The slot
@@ -401,6 +403,19 @@ impl Shared {
             }
             return false;
         };
+        let served = self.serve_by(&*handler, attached, shard, first);
+        // It may have left in the meantime: then it ends here.
+        let_go(handler);
+        served
+    }
+
+    fn serve_by(
+        &self,
+        handler: &dyn Handler,
+        attached: &Arc<Attached>,
+        shard: usize,
+        first: bool,
+    ) -> bool {
         let mut pulled = Delivery::pull(&attached.source, shard);
         if matches!(pulled, Ok(None)) {
             self.clear(attached.slot, Some(attached));
@@ -418,7 +433,7 @@ impl Shared {
                         self.roster.call_another();
                     }
                 }
-                let settlement = run(&*handler, &delivery);
+                let settlement = run(handler, &delivery);
                 self.note(delivery.settle(settlement).err());
                 true
             }
@@ -505,9 +520,13 @@ fn run(handler: &dyn Handler, delivery: &Delivery) -> Settlement {
         Some(text) => format!("panic: {text}"),
         None => "panic with a value that is no text".to_owned(),
     };
-    // What was thrown may throw again when it is dropped; that value is given up.
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        std::mem::forget(again);
-    }
+    let_go(panic);
     Settlement::Fail { reason }
+}
+
+/// Drops what is a user's: its drop may panic, and what that throws is given up.
+fn let_go<T>(value: T) {
+    if let Err(thrown) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        std::mem::forget(thrown);
+    }
 }

@@ -32,7 +32,13 @@ impl Subscriber {
     /// or the storage failed.
     pub fn try_recv(&self) -> Result<Option<Delivery>, QueueError> {
         match Delivery::pull(&self.source, 0)? {
-            Some(delivery) => Ok(Some(delivery)),
+            Some(delivery) => {
+                // One wake-up may stand for several messages, and whoever leaves takes the alarm for the next retry along.
+                if self.source.has_more() || self.source.next_due_ns().is_some() {
+                    self.source.signal().parked().notify_one();
+                }
+                Ok(Some(delivery))
+            }
             None if self.source.is_over() => Err(QueueError::Closed),
             None => Ok(None),
         }

@@ -15,7 +15,7 @@
 //!
 //! # Limits
 //!
-//! [`TOPICS_MAX`] topics a queue.
+//! [`TOPICS_MAX`] topics a queue, and the dead letters'.
 
 use crate::error::TopicError;
 use crate::message::{Topic, check_tokens};

@@ -22,7 +22,7 @@ use crate::queue::replay::Identity;
 use crate::queue::routes::Filter;
 use crate::queue::window::{Next, Waiting, Window, storage};
 use crate::queue::{
-    Context, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
+    Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
 use crate::sync::{Arc, AtomicBool, AtomicI64, Mutex, Ordering, Weak};
 
@@ -93,6 +93,12 @@ impl PersistentSource {
 
     pub(super) fn count_ahead(&self, change: i64) {
         self.ahead.fetch_add(change, Ordering::Relaxed); // [relaxed]
+    }
+
+    /// May another subscription's failures still come here? As long as anything is unsettled anywhere.
+    fn letters_may_come(&self) -> bool {
+        let queue = self.queue.upgrade().filter(|_| self.identity.filter.as_str() == DEAD_LETTERS);
+        queue.is_some_and(|queue| queue.depth(&queue.state.lock()).total() > 0)
     }
 
     /// Is the record one of this subscription's messages?
@@ -324,6 +330,6 @@ impl Source for PersistentSource {
         // Only then nothing more is published. A dead letter may still come, so that is asked before the depth.
         let refusing =
             self.queue.upgrade().is_none_or(|queue| queue.stage() != OPEN && !queue.is_writing());
-        self.has_ended() || (refusing && self.depth().total() == 0)
+        self.has_ended() || (refusing && !self.letters_may_come() && self.depth().total() == 0)
     }
 }
