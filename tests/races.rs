@@ -226,7 +226,7 @@ fn two_sleeping_subscribers_get_the_two_messages_that_room_was_made_for() {
         Engine::open(Config::persistent(directory.path()).segment_bytes(1 << 20).buffer(2))
             .unwrap();
     let join = || engine.subscriber(Subscription::new("t").name("n")).unwrap();
-    let holder = join();
+    let (holder, both) = (join(), Barrier::new(2));
     for round in 0..300 {
         for _ in 0..4 {
             engine.publish("t", "x").unwrap();
@@ -235,14 +235,17 @@ fn two_sleeping_subscribers_get_the_two_messages_that_room_was_made_for() {
         thread::scope(|scope| {
             let sleepers: Vec<_> = (0..2)
                 .map(|_| {
-                    let subscriber = join();
+                    let (subscriber, both) = (join(), &both);
                     scope.spawn(move || {
-                        let got = subscriber.recv_timeout(Duration::from_secs(20)).unwrap();
+                        let got = subscriber.recv_timeout(Duration::from_secs(10)).unwrap();
+                        // Held until the other has one: a settlement would wake it.
+                        both.wait();
                         got.map(|delivery| delivery.ack().unwrap()).is_some()
                     })
                 })
                 .collect();
-            thread::yield_now();
+            // Most likely both sleep by then; if not, this round shows nothing and harms nothing.
+            (0..1_000).for_each(|_| thread::yield_now());
             first.ack().unwrap();
             second.ack().unwrap();
             for sleeper in sleepers {
