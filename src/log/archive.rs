@@ -152,7 +152,7 @@ pub struct Verification {
     pub frames: u64,
     /// Records in those, the ones in batches counted singly.
     pub records: u64,
-    /// Bytes gone through.
+    /// Bytes of each segment up to the end of its last whole frame.
     pub bytes: u64,
     /// Dead reservations that the next open will pad: no damage.
     pub holes: u64,
@@ -180,8 +180,8 @@ pub fn verify(
     let Some(links) = sound_links(dir, &mut found)? else {
         return Ok(found);
     };
-    found.bytes = links.iter().map(|link| link.stop - link.header.base).sum();
-    let total = found.bytes;
+    // Of the last segment this is more than the file has: how far it is written, the scan finds out.
+    let total = links.iter().map(|link| link.stop - link.header.base).sum();
     let progress = Mutex::new((0, progress));
     let scans = scan_all(&links, &|bytes| {
         let mut progress = progress.lock();
@@ -193,6 +193,7 @@ pub fn verify(
     for (index, (link, scan)) in links.iter().zip(&scans).enumerate() {
         found.frames += scan.frames;
         found.records += scan.records;
+        found.bytes += scan.last.map_or(0, |(_, end)| end - link.header.base);
         for (verdict, anomaly) in recovery::verdicts(&links, &scans, index, durable, boot_id) {
             match verdict {
                 Verdict::Corrupt => found.damages.push(recovery::damage(link, anomaly)),
