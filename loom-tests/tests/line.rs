@@ -64,6 +64,23 @@ fn an_end_accounts_for_every_item() {
     });
 }
 
+/// Promise: an item that is pushed while the line ends is dropped by one of the two, whoever comes later.
+#[test]
+fn a_push_that_meets_the_end_leaves_nothing_behind() {
+    explore(3, || {
+        let line = Arc::new(Line::new(2));
+        let (pusher, ender) = (line.clone(), line);
+        let (late, dropped) = two(
+            move || {
+                pusher.push(1).expect("there is room");
+                if pusher.met_its_end() { pusher.end() } else { 0 }
+            },
+            move || ender.end(),
+        );
+        assert_eq!(late + dropped, 1);
+    });
+}
+
 /// Promise (H17): what was let in before the close is in the count; what comes after it is refused.
 #[test]
 fn a_close_counts_whom_it_let_in() {

@@ -57,6 +57,8 @@ const MUTANTS: &[(&str, &str)] = &[
     // queue/memory/line.rs and queue/credits.rs
     ("no_swap", "line::looking"),
     ("late_raise", "line::looking"),
+    ("M4_push", "line::a_push"),
+    ("M4_end", "line::a_push"),
     ("G1_leave", "line::a_gate"),
     ("G1_wait", "line::a_gate"),
     ("Q1_give", "line::room"),

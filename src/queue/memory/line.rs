@@ -23,7 +23,7 @@
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
-//! | [M4] | `end`: end, fence, look at the items | whoever pushes: item, fence, look at the end | one of the two sees the other, so no item stays in a line that has ended |
+//! | [M4] | `end`: end, fence, look at the items | `met_its_end`, after a push: item, fence, look at the end | one of the two sees the other, so no item stays in a line that has ended |
 //!
 //! # Limits
 //!
@@ -127,10 +127,20 @@ impl<T: Clone> Line<T> {
     pub fn end(&self) -> usize {
         let mut exceptions = self.exceptions.lock();
         self.ended.store(true, Ordering::Relaxed); // [relaxed]
-        fence(Ordering::SeqCst); // [M4]
+        if !mutant("M4_end") {
+            fence(Ordering::SeqCst); // [M4]
+        }
         let waiting = exceptions.drain().count();
         self.note_earliest(&exceptions);
         waiting + std::iter::from_fn(|| self.ring.pop()).count()
+    }
+
+    /// After a push: has the line ended, so that the item may lie in it for nobody? Then the caller ends it once more.
+    pub fn met_its_end(&self) -> bool {
+        if !mutant("M4_push") {
+            fence(Ordering::SeqCst); // [M4]
+        }
+        self.has_ended()
     }
 
     /// Has it ended?

@@ -9,7 +9,6 @@
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
 //! | [M3] | `complete` | `is_over` | every message that was accepted is in the credits |
-//! | [M4] | `push`: message, fence, look at the end | `end`: end, fence, look at the messages | one of the two sees the other, so no message stays in a line that has ended |
 //!
 //! # Limits
 //!
@@ -26,7 +25,7 @@ use crate::queue::routes::Filter;
 use crate::queue::{
     Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
-use crate::sync::{Arc, AtomicBool, Ordering, Weak, fence};
+use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use std::collections::VecDeque;
 
 /// One subscription of a memory queue.
@@ -109,8 +108,7 @@ impl MemorySource {
         let pushed = self.line.push(envelope);
         assert!(pushed.is_ok(), "a line has a place for each credit");
         self.signal.notify(1);
-        fence(Ordering::SeqCst); // [M4]
-        if self.line.has_ended() {
+        if self.line.met_its_end() {
             self.end();
         }
     }
