@@ -99,59 +99,40 @@ fn a_close_counts_whom_it_let_in() {
     });
 }
 
-/// Promise: who finds the count at zero, or takes the room that was given back, sees what was done before: \[Q1\].
-#[test]
-fn room_given_back_brings_along_what_was_done_with_it() {
-    explore(3, || {
-        let credits = Arc::new(Credits::new(1));
-        credits.take(1).expect("there is room");
-        let place = Arc::new(UnsafeCell::new(0));
-        let (worker, taker) = (credits.clone(), credits.clone());
-        let (cleared, reused) = (place.clone(), place);
-        two(
-            move || {
-                // SAFETY: loom's cell, which checks that nobody else is in it.
+/// One gives room back after writing to the place, the other writes to it if `free` says that it may.
+fn reuse_of_a_place(free: fn(&Credits) -> bool) {
+    let credits = Arc::new(Credits::new(1));
+    credits.take(1).expect("there is room");
+    let place = Arc::new(UnsafeCell::new(0));
+    let (worker, taker) = (credits.clone(), credits.clone());
+    let (cleared, reused) = (place.clone(), place);
+    two(
+        move || {
+            // SAFETY: loom's cell, which checks that nobody else is in it.
+            #[allow(unsafe_code)]
+            cleared.with_mut(|value| unsafe { *value = 1 });
+            worker.give(1);
+        },
+        move || {
+            if free(&taker) {
+                // SAFETY: as above.
                 #[allow(unsafe_code)]
-                cleared.with_mut(|value| unsafe { *value = 1 });
-                worker.give(1);
-            },
-            move || {
-                let free = taker.count() == 0;
-                if free || taker.take(1).is_ok() {
-                    // SAFETY: as above.
-                    #[allow(unsafe_code)]
-                    reused.with_mut(|value| unsafe { *value += 1 });
-                }
-            },
-        );
-    });
+                reused.with_mut(|value| unsafe { *value += 1 });
+            }
+        },
+    );
 }
 
-/// The same without a look at the count before.
+/// Promise: who finds the count at zero sees what was done before the room was given back: \[Q1\].
+#[test]
+fn room_given_back_brings_along_what_was_done_with_it() {
+    explore(3, || reuse_of_a_place(|credits| credits.count() == 0));
+}
+
+/// Promise: who takes the room that was given back sees it too: \[Q1\].
 #[test]
 fn room_taken_again_brings_along_what_was_done_with_it() {
-    explore(3, || {
-        let credits = Arc::new(Credits::new(1));
-        credits.take(1).expect("there is room");
-        let place = Arc::new(UnsafeCell::new(0));
-        let (worker, taker) = (credits.clone(), credits.clone());
-        let (cleared, reused) = (place.clone(), place);
-        two(
-            move || {
-                // SAFETY: loom's cell, which checks that nobody else is in it.
-                #[allow(unsafe_code)]
-                cleared.with_mut(|value| unsafe { *value = 1 });
-                worker.give(1);
-            },
-            move || {
-                if taker.take(1).is_ok() {
-                    // SAFETY: as above.
-                    #[allow(unsafe_code)]
-                    reused.with_mut(|value| unsafe { *value += 1 });
-                }
-            },
-        );
-    });
+    explore(3, || reuse_of_a_place(|credits| credits.take(1).is_ok()));
 }
 
 /// Promise (H17): whoever shut the gate sees what everybody did inside, and nobody enters after.

@@ -481,8 +481,8 @@ impl Shared {
         self.due_ns.swap(NEVER, Ordering::AcqRel); // [D5]
         let now_ns = self.context.clock.now_ns();
         for attached in self.table.load().iter().flatten() {
-            // [relaxed] with `due_ns`: it only says when to look
-            if attached.failed.swap(false, Ordering::Relaxed) {
+            let failed = attached.failed.swap(false, Ordering::Relaxed); // [relaxed] it only says when to look
+            if failed {
                 self.roster.set(attached.slot);
             }
             match attached.source.next_due_ns() {

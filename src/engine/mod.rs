@@ -217,8 +217,8 @@ impl Inner {
         if self.dispatcher.is_inside() {
             return Err(QueueError::InsideHandler { what: "close its own engine" });
         }
-        // [relaxed] it only picks the one caller that closes
-        if self.closing.swap(true, Ordering::Relaxed) {
+        let closed = self.closing.swap(true, Ordering::Relaxed); // [relaxed] it only picks the one who closes
+        if closed {
             return Err(QueueError::Closed);
         }
         let now = Instant::now();
@@ -250,8 +250,8 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // [relaxed] nobody else has a handle any more
-        if !self.closing.swap(true, Ordering::Relaxed) {
+        let closed = self.closing.swap(true, Ordering::Relaxed); // [relaxed] nobody else has a handle
+        if !closed {
             self.queue.refuse();
             self.dispatcher.stop(Instant::now());
             // Whoever wants to know of a failure calls `close`.

@@ -107,8 +107,8 @@ impl Roster {
         if !mutant("W2_notify") {
             fence(Ordering::SeqCst); // [W2]
         }
-        // [relaxed] ordered by W2
-        let searchers = usize::from(self.searching.load(Ordering::Relaxed));
+        let searched = self.searching.load(Ordering::Relaxed); // [relaxed] ordered by W2
+        let searchers = usize::from(searched);
         if searchers < messages {
             self.sleeping.notify(messages - searchers);
         }
@@ -119,8 +119,7 @@ impl Roster {
         if !mutant("W2_call") {
             fence(Ordering::SeqCst); // [W2]
         }
-        // [relaxed] ordered by W2
-        let searched = self.searching.load(Ordering::Relaxed);
+        let searched = self.searching.load(Ordering::Relaxed); // [relaxed] ordered by W2
         if !searched && !mutant("W_alone") {
             self.sleeping.notify(1);
         }
@@ -148,8 +147,8 @@ impl Roster {
 
     /// Looks for a while, unless somebody else does. Is there something?
     fn search(&self, idle: &impl Fn() -> bool) -> bool {
-        if self.searching.swap(true, Ordering::AcqRel) {
-            // [W3]
+        let searched = self.searching.swap(true, Ordering::AcqRel); // [W3]
+        if searched {
             return false;
         }
         let (spins, yields) = LOOKS;
