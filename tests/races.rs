@@ -140,7 +140,14 @@ fn a_closed_queue_is_not_a_full_one() {
 /// Promise: whoever takes the dead letters gets those too that come while the queue closes.
 #[test]
 fn a_dead_letter_that_comes_during_the_close_is_delivered() {
-    let engine = memory();
+    let directory = tempfile::tempdir().unwrap();
+    let persistent = Config::persistent(directory.path()).segment_bytes(1 << 20).open().unwrap();
+    for engine in [memory(), persistent] {
+        takes_a_late_dead_letter(&engine);
+    }
+}
+
+fn takes_a_late_dead_letter(engine: &Engine) {
     let letters = engine.subscriber(DEAD_LETTERS).unwrap();
     let (others, failing) = (engine.subscriber("other").unwrap(), engine.subscriber("t").unwrap());
     engine.publish("t", "fails").unwrap();
@@ -226,32 +233,25 @@ fn two_sleeping_subscribers_get_the_two_messages_that_room_was_made_for() {
         Engine::open(Config::persistent(directory.path()).segment_bytes(1 << 20).buffer(2))
             .unwrap();
     let join = || engine.subscriber(Subscription::new("t").name("n")).unwrap();
-    let (holder, both) = (join(), Barrier::new(2));
+    let holder = join();
     for round in 0..300 {
         for _ in 0..4 {
             engine.publish("t", "x").unwrap();
         }
         let (first, second) = (holder.recv().unwrap(), holder.recv().unwrap());
-        thread::scope(|scope| {
-            let sleepers: Vec<_> = (0..2)
-                .map(|_| {
-                    let (subscriber, both) = (join(), &both);
-                    scope.spawn(move || {
-                        let got = subscriber.recv_timeout(Duration::from_secs(10)).unwrap();
-                        // Held until the other has one: a settlement would wake it.
-                        both.wait();
-                        got.map(|delivery| delivery.ack().unwrap()).is_some()
-                    })
-                })
-                .collect();
-            // Most likely both sleep by then; if not, this round shows nothing and harms nothing.
-            (0..1_000).for_each(|_| thread::yield_now());
-            first.ack().unwrap();
-            second.ack().unwrap();
-            for sleeper in sleepers {
-                assert!(sleeper.join().unwrap(), "round {round}: it slept beside a message");
-            }
-        });
+        let (got, both) = channel();
+        for _ in 0..2 {
+            let (subscriber, got) = (join(), got.clone());
+            thread::spawn(move || got.send(subscriber.recv().unwrap()));
+        }
+        // Most likely both sleep by then; if not, this round shows nothing and harms nothing.
+        (0..1_000).for_each(|_| thread::yield_now());
+        first.ack().unwrap();
+        second.ack().unwrap();
+        // Held until both are here: the settlement of one would wake the other.
+        let slept = |_| panic!("round {round}: one slept beside a message");
+        let held = [(); 2].map(|()| both.recv_timeout(PATIENCE).unwrap_or_else(slept));
+        held.into_iter().for_each(|delivery| delivery.ack().unwrap());
     }
-    engine.close(Duration::from_secs(10)).unwrap();
+    engine.close(PATIENCE).unwrap();
 }
