@@ -135,7 +135,7 @@ fn a_command_that_runs_may_end_its_message_after_ctrl_c() {
     let place = Place::new();
     place.publish("t", "message\nnext");
     let (begun, go) = (place.pipe("begun"), place.pipe("go"));
-    let script = "echo > begun; read line < go; cat >> done";
+    let script = "test -e done || { echo > begun; read line < go; }; cat >> done";
     let mut command = place.command("consume", &["t", "--exec", script]);
     command.process_group(0);
     let consumer = Running::start(command);
@@ -144,6 +144,8 @@ fn a_command_that_runs_may_end_its_message_after_ctrl_c() {
     assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
     fs::write(go, "go\n").expect("the command waits for it");
     consumer.finish().ends(0);
-    assert_eq!(fs::read_to_string(place.path("done")).unwrap(), "message");
-    assert_eq!(place.ready(), 1);
+    // The signal may be heard only after the next message was begun: then that one ends too.
+    let done = fs::read_to_string(place.path("done")).unwrap();
+    assert!(["message", "messagenext"].contains(&done.as_str()), "{done}");
+    assert_eq!(place.ready(), u64::from(done == "message"));
 }
