@@ -21,7 +21,7 @@
 //! One entry for each waiting task. A waker is code of somebody else's: it is cloned before the lock is taken, and woken and
 //! dropped after it was opened. The list is searched by bisection: its numbers rise.
 
-use super::{EventCount, Key, WAITER};
+use super::{EventCount, Key};
 use crate::sync::{AtomicUsize, Mutex, Ordering, mutant};
 use std::collections::VecDeque;
 use std::fmt;
