@@ -76,7 +76,7 @@ impl<T, P: Peer> Producer<T, P> {
     }
 
     #[inline]
-    fn parts(&mut self) -> (&Shared<P::Buffer<T>>, PushAlone<'_, P::Buffer<T>>) {
+    fn parts(&mut self) -> PushLent<'_, P::Buffer<T>> {
         (&self.shared, Alone { ring: &self.shared.ring, side: &mut self.side })
     }
 }
@@ -132,7 +132,7 @@ impl<T, P: Peer> Consumer<T, P> {
     }
 
     #[inline]
-    fn parts(&mut self) -> (&Shared<P::Buffer<T>>, PopAlone<'_, P::Buffer<T>>) {
+    fn parts(&mut self) -> PopLent<'_, P::Buffer<T>> {
         (&self.shared, Alone { ring: &self.shared.ring, side: &mut self.side })
     }
 }
@@ -158,8 +158,8 @@ struct Alone<'a, R, S> {
     side: &'a mut S,
 }
 
-type PushAlone<'a, R> = Alone<'a, R, <R as Buffer>::Push>;
-type PopAlone<'a, R> = Alone<'a, R, <R as Buffer>::Pop>;
+type PushLent<'a, R> = (&'a Shared<R>, Alone<'a, R, <R as Buffer>::Push>);
+type PopLent<'a, R> = (&'a Shared<R>, Alone<'a, R, <R as Buffer>::Pop>);
 
 impl<R: Buffer> Push<R::Item> for Alone<'_, R, R::Push> {
     #[inline]
