@@ -14,6 +14,7 @@
 //! |---|---|---|---|
 //! | [F1] | a thread stores its number | the other loads it | nothing but the number; the order makes it a hand-over |
 
+use crate::ends::until;
 use crate::latency::{PAUSE, busy_for};
 use crate::statistics::Spread;
 use crate::system::Observed;
@@ -86,9 +87,7 @@ fn line_round_trip(trips: u64) -> f64 {
     let line = AtomicU64::new(0);
     let turn = |from: u64| {
         for number in (from..2 * trips).step_by(2) {
-            while line.load(Ordering::Acquire) != number {
-                spin_loop(); // [F1]
-            }
+            until(|| (line.load(Ordering::Acquire) == number).then_some(())); // [F1]
             line.store(number + 1, Ordering::Release); // [F1]
         }
     };
@@ -122,9 +121,13 @@ fn parked_wake_up(times: u64) -> f64 {
     });
     for _ in 0..times {
         busy_for(PAUSE);
-        while observed.get().is_none() || stamp.load(Ordering::Acquire) != 0 {
-            spin_loop(); // [F1]
-        }
+        let sleeps = || {
+            let observed = observed.get()?;
+            let taken = stamp.load(Ordering::Acquire) == 0; // [F1]
+            // Where nobody can be observed, the pause must do.
+            (taken && observed.as_ref().is_none_or(Observed::sleeps)).then_some(())
+        };
+        until(sleeps);
         busy_for(PAUSE);
         stamp.store(epoch.elapsed().as_nanos() as u64, Ordering::Release); // [F1]
         sleeper.thread().unpark();

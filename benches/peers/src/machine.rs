@@ -21,6 +21,8 @@ pub struct Machine {
     pub kernel: String,
     /// Where the kernel's clock comes from.
     pub clock_source: String,
+    /// Do the ring's waiters pay for its barrier alone (`membarrier`)?
+    pub asymmetric_barrier: bool,
     /// The compiler that built this program.
     pub rustc: String,
     /// Of millstream, with `+` if the tree had changes.
@@ -50,6 +52,7 @@ impl Machine {
             memory_kb: field(&memory, "MemTotal").trim_end_matches(" kB").to_owned(),
             kernel: line_of("/proc/sys/kernel/osrelease"),
             clock_source: line_of(CLOCK),
+            asymmetric_barrier: millstream::ring::is_asymmetric(),
             rustc: env!("RUSTC_VERSION").to_owned(),
             commit: commit(),
             peers: versions(),

@@ -3,7 +3,8 @@
 //! A table of several workloads is drawn as bars, a panel for each workload, best first: the bar is the median, the
 //! line across its end the quartiles, the thin line the least and the most. A sweep is drawn as lines, a panel for each
 //! workload, quartiles as bars on each point. Times and rates span orders of magnitude, so both axes of figures are
-//! logarithmic where that holds. Millstream is drawn in one strong colour, the baseline in black, the others in pale ones.
+//! logarithmic where that holds. Millstream is drawn in reds, by
+//! its ends, the baseline in black, the others in pale colours.
 
 use crate::peers::BASELINE;
 use crate::report::{Entry, Report, Workload, short};
@@ -25,11 +26,15 @@ const RIGHT: i32 = 220;
 const SWEEP_PANEL: u32 = 440;
 
 const OURS: RGBColor = RGBColor(196, 62, 28);
+const OURS_SOLE: RGBColor = RGBColor(234, 120, 40);
+const OURS_MPSC: RGBColor = RGBColor(240, 170, 110);
 const BASE: RGBColor = RGBColor(40, 40, 40);
-const OTHERS: [RGBColor; 9] = [
+const OTHERS: [RGBColor; 11] = [
     RGBColor(116, 160, 205),
     RGBColor(127, 178, 133),
-    RGBColor(196, 160, 208),
+    RGBColor(150, 90, 180),
+    RGBColor(190, 140, 210),
+    RGBColor(218, 190, 232),
     RGBColor(214, 178, 94),
     RGBColor(120, 190, 190),
     RGBColor(170, 170, 170),
@@ -234,10 +239,12 @@ fn ours(peer: &str) -> bool {
 
 /// The same for a peer in every plot.
 fn colour(peer: &str) -> RGBColor {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; OTHERS.len()] = [
         "flume",
         "kanal",
-        "crossfire",
+        "crossfire mpmc",
+        "crossfire mpsc",
+        "crossfire spsc",
         "async-channel",
         "tokio",
         "std",
@@ -247,6 +254,8 @@ fn colour(peer: &str) -> RGBColor {
     ];
     match peer {
         BASELINE => BASE,
+        "millstream mpsc" => OURS_MPSC,
+        _ if peer.starts_with("millstream sole") => OURS_SOLE,
         _ if ours(peer) => OURS,
         _ => {
             let place = KNOWN.iter().position(|name| peer.starts_with(name));

@@ -153,8 +153,13 @@ impl Circumstances {
         let _ = writeln!(text, "{}{kind}; {} cores, not pinned", machine.processor, machine.cores);
         let _ = writeln!(
             text,
-            "{} kB; Linux {}; clock {}; {}; commit {}",
-            machine.memory_kb, machine.kernel, machine.clock_source, machine.rustc, machine.commit
+            "{} kB; Linux {}; clock {}; {}; commit {}; asymmetric barrier: {}",
+            machine.memory_kb,
+            machine.kernel,
+            machine.clock_source,
+            machine.rustc,
+            machine.commit,
+            machine.asymmetric_barrier
         );
         let peers: Vec<String> =
             machine.peers.iter().map(|(name, version)| format!("{name} {version}")).collect();
@@ -176,7 +181,7 @@ impl Entry {
                 let _ = write!(text, "{:<7}", figure.measure);
             }
             let spread = figure.spread.as_ref().map_or("none".into(), shown);
-            let _ = write!(text, "{spread:<34}{:<16}", figure.unit);
+            let _ = write!(text, "{spread:<34}{:<15} ", figure.unit);
             if let Some(ratio) = &figure.ratio {
                 let (least, most) = (short(ratio.spread.min), short(ratio.spread.max));
                 let _ = write!(text, "x{:<7}({least} .. {most})", short(ratio.of_medians));

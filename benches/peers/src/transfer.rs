@@ -207,3 +207,76 @@ fn batches(numbers: Range<u64>, batch: u64) -> impl Iterator<Item = Range<u64>> 
 fn some(count: u64) -> Option<u64> {
     (count > 0).then_some(count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ends::Named;
+    use crate::peers::{Crossbeam, Disruptor, Millstream, MillstreamSole, Rtrb, Tokio};
+    use crate::value::Bytes64;
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    /// A channel that sends number 5 twice and leaves out 6: as many values as there should be.
+    struct Doubling;
+    struct DoublingSender(SyncSender<u64>);
+
+    impl Named for Doubling {
+        const NAME: &'static str = "doubling";
+    }
+
+    impl Peer<u64> for Doubling {
+        type Sender = DoublingSender;
+        type Receiver = Receiver<u64>;
+
+        fn ends(capacity: usize) -> (Self::Sender, Self::Receiver) {
+            let (sender, receiver) = sync_channel(capacity);
+            (DoublingSender(sender), receiver)
+        }
+    }
+
+    impl TryPut<u64> for DoublingSender {
+        fn try_put(&mut self, value: u64) -> bool {
+            self.0.try_send(if value == 6 { 5 } else { value }).is_ok()
+        }
+    }
+
+    impl Put<u64> for DoublingSender {
+        fn put(&mut self, value: u64) {
+            self.0.send(if value == 6 { 5 } else { value }).expect("the receiver is there");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "what was sent has arrived")]
+    fn a_doubled_value_is_seen_in_pairs() {
+        pairs::<u64, Doubling>(8, 100);
+    }
+
+    #[test]
+    #[should_panic(expected = "what was sent has arrived")]
+    fn a_doubled_value_is_seen_between_spinning_threads() {
+        spinning::<u64, Doubling>(8, 100);
+    }
+
+    #[test]
+    #[should_panic(expected = "what was sent has arrived")]
+    fn a_doubled_value_is_seen_between_blocking_threads_and_in_batches() {
+        blocking::<u64, Doubling>(8, 16, 100);
+    }
+
+    #[test]
+    fn a_count_is_rounded_up_to_whole_shares() {
+        let crowd = Crowd { senders: 4, receivers: 3, batch: 5 };
+        assert_eq!(many_to_many::<u64, Crossbeam>(8, crowd, 1).count, 60);
+        assert_eq!(many_to_many::<u64, Millstream>(8, crowd, 61).count, 120);
+    }
+
+    #[test]
+    fn batches_larger_than_the_room_arrive_too() {
+        spinning_in_batches::<u64, Rtrb>(8, 128, 1000);
+        spinning_in_batches::<u64, MillstreamSole>(8, 128, 1000);
+        blocking::<Bytes64, Millstream>(8, 128, 1000);
+        blocking::<Bytes64, Tokio>(8, 128, 1000);
+        spinning_in_batches::<Bytes64, Disruptor>(256, 128, 1000);
+    }
+}

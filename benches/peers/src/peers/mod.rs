@@ -2,7 +2,7 @@
 //!
 //! | file | peers |
 //! |---|---|
-//! | `ours.rs` | millstream's ring |
+//! | `ours.rs` | millstream's ring, by its ends and its ways of waiting |
 //! | `channels.rs` | many senders, many receivers, blocking: crossbeam-channel, flume, kanal, crossfire, async-channel |
 //! | `single.rs` | one receiver, blocking: tokio, std, thingbuf, crossfire's other kinds |
 //! | `rings.rs` | no blocking calls: ArrayQueue, rtrb, disruptor |
@@ -13,7 +13,10 @@ mod rings;
 mod single;
 
 pub use channels::{AsyncChannel, Crossbeam, CrossfireMpmc, Flume, Kanal};
-pub use ours::Millstream;
+pub use ours::{
+    Millstream, MillstreamMpsc, MillstreamPark, MillstreamSole, MillstreamSolePark,
+    MillstreamSoleSpin, MillstreamSpin,
+};
 pub use rings::{Array, Disruptor, Rtrb};
 pub use single::{CrossfireMpsc, CrossfireSpsc, StdSync, Thingbuf, Tokio};
 

@@ -48,6 +48,7 @@ macro_rules! for_each_mpmc {
 macro_rules! for_each_mpsc {
     ($peer:ident $body:block) => {
         $crate::tables::for_each!($peer in [
+            $crate::peers::MillstreamMpsc,
             $crate::peers::CrossfireMpsc,
             $crate::peers::Tokio,
             $crate::peers::StdSync,
@@ -59,7 +60,10 @@ macro_rules! for_each_mpsc {
 /// The peers with one sender, one receiver and blocking calls.
 macro_rules! for_each_spsc {
     ($peer:ident $body:block) => {
-        $crate::tables::for_each!($peer in [$crate::peers::CrossfireSpsc] $body)
+        $crate::tables::for_each!($peer in [
+            $crate::peers::MillstreamSole,
+            $crate::peers::CrossfireSpsc,
+        ] $body)
     };
 }
 
@@ -73,3 +77,45 @@ macro_rules! for_each_blocking {
 }
 
 use {for_each, for_each_blocking, for_each_mpmc, for_each_mpsc, for_each_spsc};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::BASELINE;
+    use crate::table::{Effort, Table};
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    #[test]
+    fn every_workload_has_the_baseline_once_and_no_peer_twice() {
+        let effort = Effort { repetitions: 1, span: Duration::from_millis(1), quick: true };
+        let all: [Table; 9] = [
+            throughput(),
+            threads(),
+            capacity(),
+            size(),
+            latency(),
+            wake(),
+            idle(&effort),
+            stalled(),
+            single_threaded(),
+        ];
+        for table in all {
+            let mut workloads: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+            for case in &table.cases {
+                workloads.entry(case.title()).or_default().push(case.peer);
+            }
+            for (workload, mut peers) in workloads {
+                let (count, place) = (peers.len(), format!("{}: {workload}", table.name));
+                assert!(peers.contains(&BASELINE), "{place} without the baseline");
+                assert!(
+                    peers.iter().any(|peer| peer.starts_with("millstream")),
+                    "{place} without us"
+                );
+                peers.sort();
+                peers.dedup();
+                assert_eq!(peers.len(), count, "{place} has a peer twice");
+            }
+        }
+    }
+}

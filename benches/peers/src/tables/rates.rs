@@ -2,7 +2,10 @@
 
 use super::{for_each, for_each_blocking, for_each_mpmc, for_each_mpsc, for_each_spsc};
 use crate::ends::Named;
-use crate::peers::{Array, Crossbeam, Disruptor, Rtrb};
+use crate::peers::{
+    Array, Crossbeam, Disruptor, MillstreamPark, MillstreamSolePark, MillstreamSoleSpin,
+    MillstreamSpin, Rtrb,
+};
 use crate::table::Table;
 use crate::transfer::{self as run, Crowd};
 use crate::value::{Bytes64, Value};
@@ -12,6 +15,8 @@ const CAPACITY: usize = 1024;
 
 /// What a disruptor's figures mean where others receive singly.
 const WHOLE_POLLS: &str = "each poll takes all that is there";
+/// What a busy mode's figures mean where others try.
+const OWN_CALLS: &str = "its own calls, which spin";
 
 /// How many values a second, where nobody, one or several must be waited for?
 pub fn throughput() -> Table {
@@ -65,10 +70,17 @@ fn spinning<T: Value>(table: &mut Table, name: &str) {
         table.add(name, P::NAME, |count| run::spinning::<T, P>(CAPACITY, count))
             .noting(WHOLE_POLLS);
     });
+    for_each!(P in [MillstreamSpin, MillstreamSoleSpin] {
+        table.add(name, P::NAME, |count| run::blocking::<T, P>(CAPACITY, 1, count))
+            .noting(OWN_CALLS);
+    });
 }
 
 fn blocking<T: Value>(table: &mut Table, name: &str) {
     for_each_blocking!(P {
+        table.add(name, P::NAME, |count| run::blocking::<T, P>(CAPACITY, 1, count));
+    });
+    for_each!(P in [MillstreamPark, MillstreamSolePark] {
         table.add(name, P::NAME, |count| run::blocking::<T, P>(CAPACITY, 1, count));
     });
 }

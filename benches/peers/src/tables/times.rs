@@ -1,8 +1,10 @@
 //! `latency`, `wake`, `idle` and `stalled`: how long a message takes, and what waiting for it costs.
 
 use super::{for_each, for_each_blocking, for_each_mpmc};
-use crate::ends::Named;
-use crate::peers::{Array, Disruptor, Rtrb};
+use crate::ends::{Get, Named, Peer, Put};
+use crate::peers::{
+    Array, Disruptor, MillstreamPark, MillstreamSolePark, MillstreamSoleSpin, MillstreamSpin, Rtrb,
+};
 use crate::quantiles::measures;
 use crate::stalled::{self, Pace};
 use crate::statistics::Better;
@@ -21,8 +23,15 @@ pub fn latency() -> Table {
     for_each!(P in [Array, Rtrb, Disruptor] {
         table.add(name, P::NAME, trips::spinning::<P>);
     });
+    for_each!(P in [MillstreamSpin, MillstreamSoleSpin] {
+        table.add(name, P::NAME, trips::blocking::<P>).noting("its own calls, which spin");
+    });
+    let name = "round trip, blocking";
     for_each_blocking!(P {
-        table.add("round trip, blocking", P::NAME, trips::blocking::<P>);
+        table.add(name, P::NAME, trips::blocking::<P>);
+    });
+    for_each!(P in [MillstreamPark, MillstreamSolePark] {
+        table.add(name, P::NAME, trips::blocking::<P>);
     });
     table
 }
@@ -35,8 +44,12 @@ pub fn wake() -> Table {
     table.measures.push(asleep);
     // A message takes a fifth of a millisecond and more: a longer span, or the tail has no samples.
     table.spans = 4.0;
+    let name = "wake-up of a parked receiver";
     for_each_blocking!(P {
-        table.add("wake-up of a parked receiver", P::NAME, trips::wake_up::<P>);
+        table.add(name, P::NAME, trips::wake_up::<P>);
+    });
+    for_each!(P in [MillstreamPark, MillstreamSolePark] {
+        table.add(name, P::NAME, trips::wake_up::<P>);
     });
     table
 }
@@ -48,16 +61,25 @@ pub fn idle(effort: &Effort) -> Table {
     let mut table = Table::of("idle", question, vec![share]);
     table.repetitions_max = 3;
     let span = if effort.quick { effort.span * 4 } else { Duration::from_secs(2) };
-    for_each_blocking!(P {
-        table.add_fixed("receiver, nothing comes", P::NAME, move || {
-            waiting::receiver_at_rest::<P>(span)
-        });
-        table.add_fixed("sender, no room", P::NAME, move || waiting::sender_at_rest::<P>(span));
-        table.add_fixed("receiver, a value every 200 us", P::NAME, move || {
-            waiting::receiver_now_and_then::<P>(span)
-        });
+    for_each_blocking!(P { idling::<P>(&mut table, span) });
+    for_each!(P in [MillstreamPark, MillstreamSolePark, MillstreamSpin] {
+        idling::<P>(&mut table, span)
     });
     table
+}
+
+fn idling<P: Peer<u64>>(table: &mut Table, span: Duration)
+where
+    P::Sender: Put<u64>,
+    P::Receiver: Get<u64>,
+{
+    table.add_fixed("receiver, nothing comes", P::NAME, move || {
+        waiting::receiver_at_rest::<P>(span)
+    });
+    table.add_fixed("sender, no room", P::NAME, move || waiting::sender_at_rest::<P>(span));
+    table.add_fixed("receiver, a value every 200 us", P::NAME, move || {
+        waiting::receiver_now_and_then::<P>(span)
+    });
 }
 
 /// What does a sender that the scheduler stopped do to the others?
