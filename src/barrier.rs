@@ -30,8 +30,12 @@
 //!
 //! # Orderings
 //!
-//! \[B1\] is the pair `light` and `heavy` itself. \[relaxed\]: the way is one word that guards nothing; who reads an old
-//! "not chosen" uses a fence, which is right beside either `heavy`.
+//! | label | where | why |
+//! | --- | --- | --- |
+//! | \[B1\] | the fence of `light`, for the compiler or for all; the fence of `heavy`, and the system call | the pair itself: the argument above |
+//!
+//! \[relaxed\]: the way is one word that guards nothing; who reads an old "not chosen" uses a fence, which is right beside
+//! either `heavy`.
 //!
 //! In a model both are SeqCst fences. That is stronger than the real pair in one respect: two `light`s order each other
 //! there, and do not here. Nothing may lean on that.
@@ -47,9 +51,8 @@ use crate::sync::{Ordering, fence};
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
 mod way {
     use super::{Ordering, fence};
-    use crate::sync::AtomicU8;
+    use crate::sync::{AtomicU8, compiler_fence};
     use crate::sys;
-    use std::sync::atomic::compiler_fence;
 
     const NOT_CHOSEN: u8 = 0;
     const MEMBARRIER: u8 = 1;

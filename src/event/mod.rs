@@ -120,6 +120,12 @@ impl EventCount {
         self.registered(before)
     }
 
+    /// The first half of a task's registration, under the lock of the list, which says already that it is not empty.
+    #[cfg(feature = "async")]
+    fn count_task(&self) -> u64 {
+        self.state.fetch_add(WAITER, order("E3_listen", Ordering::Release)) // [E3]
+    }
+
     /// The second half of a registration: from here on every notifier sees it.
     fn registered(&self, before: u64) -> Key {
         let sure = mutant("E1_listen") || barrier::heavy(); // [E1]

@@ -13,16 +13,16 @@
 //!
 //! # Orderings
 //!
-//! \\[E3\\], on the event count's page. `any` is written under the lock, before the count; a notifier reads it after the CAS
-//! that took a count. \[relaxed\]: that is what orders it.
+//! \[relaxed\]: `any` is written under the lock, before the count; a notifier reads it after the CAS that took a count.
+//! Pair E3 of the event count's page orders the two.
 //!
 //! # Limits
 //!
 //! One entry for each waiting task. A waker is code of somebody else's: it is cloned before the lock is taken, and woken and
 //! dropped after it was opened. The list is searched by bisection: its numbers rise.
 
-use super::{EventCount, Key, WAITER};
-use crate::sync::{AtomicUsize, Mutex, Ordering, mutant, order};
+use super::{EventCount, Key};
+use crate::sync::{AtomicUsize, Mutex, Ordering, mutant};
 use std::collections::VecDeque;
 use std::fmt;
 use std::task::Waker;
@@ -115,7 +115,7 @@ impl EventCount {
         let waker = waker.clone();
         let mut list = self.tasks.list.lock();
         self.tasks.any.store(list.waiting.len() + 1, Ordering::Relaxed); // [relaxed] under the lock
-        let before = self.state.fetch_add(WAITER, order("E3_listen", Ordering::Release)); // [E3]
+        let before = self.count_task();
         let (number, epoch) = (list.next, super::epoch(before));
         list.next += 1;
         list.waiting.push_back(Waiting { number, epoch, waker });

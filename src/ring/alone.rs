@@ -1,13 +1,13 @@
 //! Push and pop for a side of the ring that has one end only: plain stores in place of exchanges.
 //!
 //! An empty entry of the present turn is changed by nobody but a producer, a full one by nobody but a consumer. So who is
-//! alone on its side may store where others must exchange, and what it has seen stays so until it changes it. It
-//! therefore looks at [`AHEAD`] entries at a time and remembers their cells: the line that both sides write is fetched
-//! once for several values, not once for each.
+//! alone on its side owns the cell in such an entry already, without a private one to swap for it: it writes (reads) the
+//! value there, and stores the entry's next word. And what it has seen stays so until it changes it, so it looks at
+//! [`AHEAD`] entries at a time and remembers them: the line that both sides write is fetched once for several values.
 //!
 //! ```text
-//!   entries      full  full  empty empty empty empty ...      a producer at the first empty entry has looked at four
-//!                            ^at   c7    c2    c9             and knows their cells; nobody can take them from it
+//!   push at p = (lap, i):   entries[i]:  lap | empty | c     becomes  lap     | full  | c
+//!   pop  at p = (lap, i):   entries[i]:  lap | full  | c     becomes  lap + 1 | empty | c
 //! ```
 //!
 //! The answers Full and Empty are exact all the same: they are given only after a fresh look at the entry itself.
@@ -18,10 +18,9 @@
 //! | --- | --- | --- | --- |
 //! | \[R1\] | `push_alone` stores the entry | a pop loads it; here when it looks ahead | the value in the cell |
 //! | \[R2\] | `pop_alone` stores the entry | a push loads it; here when it looks ahead | the cell was read out and may be written |
-//! | \[R3\] | the bound is stored with every operation | whoever starts at it | as on the ring's page |
+//! | \[R3\] | the bound is stored after each run, and when the end ends | whoever starts at it | as on the ring's page |
 //!
-//! \[relaxed\]: the spare cell: it is read and written by who is alone on the side, and being alone is handed over by the
-//! count of ends (\[C1\], \[C3\] of the channel).
+//! The bound falls behind by the run that is under way; it is a lower bound, and who starts there walks.
 //!
 //! A store is not an exchange: when `push_alone` returns, the value may still be on its way to the other processors.
 //! Whoever learns of the push by anything that synchronises finds it; a clock on the wall does not. See
@@ -31,15 +30,16 @@
 //!
 //! - Two on one side, one of them with stores, lose a value: both would own one cell. Hence `unsafe`.
 //! - What was remembered dies with the state: who becomes alone again looks again.
+//! - A pop reads before it stores: after the store the cell is a producer's.
 //!
 //! # Limits
 //!
-//! As the ring's. Source: own.
+//! As the ring's. Source: own; looking ahead is what FastForward and MCRingBuffer do for their slots.
 
 #![allow(unsafe_code)]
 
 use super::swap::{CELL_MASK, FULL, Ring};
-use crate::sync::{Ordering, mutant, order};
+use crate::sync::{AtomicU64, Ordering, order};
 use std::mem::MaybeUninit;
 
 /// Entries that are looked at together: those of one cache line.
@@ -48,50 +48,52 @@ const AHEAD: usize = 8;
 /// The state of an end that is alone on its side.
 #[derive(Debug)]
 pub struct Alone {
-    /// The next position; everything before it is done.
-    at: u64,
-    /// The private cell.
-    held: u32,
-    /// Cells of the entries from `at` on that are known to be ready, the last `left` ones of the first `known`.
-    cells: [u32; AHEAD],
+    /// The position of the first entry of this run.
+    first: u64,
+    /// Entries of the run that are done.
+    done: usize,
+    /// Entries of the run, all of them ready for this side when they were looked at.
     known: usize,
-    left: usize,
+    words: [u64; AHEAD],
 }
 
 impl Alone {
-    fn new(at: u64, held: u32) -> Self {
-        Self { at, held, cells: [0; AHEAD], known: 0, left: 0 }
+    fn new(first: u64) -> Self {
+        Self { first, done: 0, known: 0, words: [0; AHEAD] }
     }
 
-    /// The cell of the entry at `at`, if that is known to be ready.
+    /// The next position.
+    fn at(&self) -> u64 {
+        self.first + self.done as u64
+    }
+
+    /// The word of the next entry, if that is known to be ready.
     #[inline]
-    fn ready(&self) -> Option<u32> {
-        // The index is below `known`, which is at most AHEAD; the mask tells the compiler.
-        (self.left > 0).then(|| self.cells[(self.known - self.left) % AHEAD])
+    fn ready(&self) -> Option<u64> {
+        // `known` is at most AHEAD; the remainder tells the compiler.
+        (self.done < self.known).then(|| self.words[self.done % AHEAD])
     }
 }
 
 impl<T> Ring<T> {
     /// The state of a push side that is alone from now on.
     pub fn begin_push_alone(&self) -> Alone {
-        let at = self.tail.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
-        Alone::new(at, self.tail.spare.load(Ordering::Relaxed)) // [relaxed]
+        Alone::new(self.tail.load(order("R3_load", Ordering::Acquire))) // [R3]
     }
 
-    /// The push side is not alone any more: its cell is kept for the next one that is.
-    pub fn end_push_alone(&self, end: &mut Alone) {
-        self.tail.spare.store(end.held, Ordering::Relaxed); // [relaxed]
+    /// The push side is not alone any more.
+    pub fn end_push_alone(&self, end: &Alone) {
+        self.publish(&self.tail, end);
     }
 
     /// The state of a pop side that is alone from now on.
     pub fn begin_pop_alone(&self) -> Alone {
-        let at = self.head.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
-        Alone::new(at, self.head.spare.load(Ordering::Relaxed)) // [relaxed]
+        Alone::new(self.head.load(order("R3_load", Ordering::Acquire))) // [R3]
     }
 
     /// The pop side is not alone any more.
-    pub fn end_pop_alone(&self, end: &mut Alone) {
-        self.head.spare.store(end.held, Ordering::Relaxed); // [relaxed]
+    pub fn end_pop_alone(&self, end: &Alone) {
+        self.publish(&self.head, end);
     }
 
     /// As [`Ring::push`].
@@ -105,17 +107,16 @@ impl<T> Ring<T> {
     /// From the making of `end`, by this ring, to its end nobody else pushes.
     #[inline]
     pub unsafe fn push_alone(&self, end: &mut Alone, value: T) -> Result<u64, T> {
-        let Some(taken) = end.ready().or_else(|| self.look_for_room(end)) else {
+        let Some(word) = end.ready().or_else(|| self.look_for_room(end)) else {
             return Err(value);
         };
-        let at = end.at;
-        // SAFETY: the held cell is this end's alone, and it holds no value.
-        self.cell(end.held.into()).with_mut(|cell| unsafe { cell.write(MaybeUninit::new(value)) });
-        let full = self.turn(at) | FULL | u64::from(end.held);
-        self.entry(at).store(full, order("R1_alone", Ordering::Release)); // [R1]
-        self.advance(end, taken);
-        self.tail.bound.store(end.at, order("R3_alone", Ordering::Release)); // [R3]
-        Ok(self.count(at))
+        let cell = self.cell(word & CELL_MASK);
+        // SAFETY: an empty entry is changed by a producer only, and this is the one there is: the cell is its own.
+        cell.with_mut(|cell| unsafe { cell.write(MaybeUninit::new(value)) });
+        let at = end.at();
+        self.entry(at).store(word | FULL, order("R1_alone", Ordering::Release)); // [R1]
+        end.done += 1;
+        Ok(at)
     }
 
     /// As [`Ring::pop`].
@@ -125,16 +126,16 @@ impl<T> Ring<T> {
     /// From the making of `end`, by this ring, to its end nobody else pops.
     #[inline]
     pub unsafe fn pop_alone(&self, end: &mut Alone) -> Option<(u64, T)> {
-        let taken = end.ready().or_else(|| self.look_for_value(end))?;
-        let at = end.at;
-        // SAFETY: a full entry is changed by a consumer only, and this is the one there is.
-        let value = self.cell(taken.into()).with_mut(|cell| unsafe { cell.read() });
-        let empty = self.turn_after(at) | u64::from(end.held);
+        let word = end.ready().or_else(|| self.look_for_value(end))?;
+        let cell = self.cell(word & CELL_MASK);
+        // SAFETY: a full entry is changed by a consumer only, and this is the one there is: the cell is its own.
+        let value = cell.with_mut(|cell| unsafe { cell.read() });
+        let at = end.at();
+        let empty = self.turn_after(word ^ FULL);
         self.entry(at).store(empty, order("R2_alone", Ordering::Release)); // [R2]
-        self.advance(end, taken);
-        self.head.bound.store(end.at, order("R3_alone", Ordering::Release)); // [R3]
+        end.done += 1;
         // SAFETY: the entry said full, so a push wrote the value, and [R1] makes that visible; the entry says so no more.
-        Some((self.count(at), unsafe { value.assume_init() }))
+        Some((at, unsafe { value.assume_init() }))
     }
 
     /// The oldest value, left where it is.
@@ -143,57 +144,62 @@ impl<T> Ring<T> {
     ///
     /// As [`Ring::pop_alone`].
     pub unsafe fn peek_alone<'a>(&'a self, end: &'a mut Alone) -> Option<&'a T> {
-        let there = end.ready().or_else(|| self.look_for_value(end))?;
+        let word = end.ready().or_else(|| self.look_for_value(end))?;
         // SAFETY: as for a pop; the value stays until this end pops, which needs the state that is borrowed here.
-        let value = self.cell(there.into()).with_mut(|cell| unsafe { &*cell });
+        let value = self.cell(word & CELL_MASK).with_mut(|cell| unsafe { &*cell });
         // SAFETY: the entry said full, so a push wrote the value, and [R1] makes that visible.
         Some(unsafe { value.assume_init_ref() })
     }
 
-    /// The operation at `at` is done, and that cell was taken for the one given.
+    /// Begins a run at the entries from the tail on that can be pushed to, if there are any.
+    #[inline(never)]
+    fn look_for_room(&self, end: &mut Alone) -> Option<u64> {
+        self.publish(&self.tail, end);
+        self.look(end, 0, order("R2_ahead", Ordering::Acquire)) // [R2]
+    }
+
+    /// Begins a run at the entries from the head on that hold a value, if there are any.
+    #[inline(never)]
+    fn look_for_value(&self, end: &mut Alone) -> Option<u64> {
+        self.publish(&self.head, end);
+        self.look(end, FULL, order("R1_ahead", Ordering::Acquire)) // [R1]
+    }
+
+    /// Makes it known how far this end has come.
     #[inline]
-    fn advance(&self, end: &mut Alone, taken: u32) {
-        if !mutant("cell_forgotten_alone") {
-            end.held = taken;
+    fn publish(&self, bound: &AtomicU64, end: &Alone) {
+        if end.done > 0 {
+            bound.store(self.after_run(end), order("R3_alone", Ordering::Release)); // [R3]
         }
-        end.left -= 1;
-        end.at = self.next(end.at);
     }
 
-    /// Remembers the entries from the tail on that can be pushed to, if there are any.
-    fn look_for_room(&self, end: &mut Alone) -> Option<u32> {
-        self.look(end, |word| word & FULL == 0, order("R2_ahead", Ordering::Acquire)) // [R2]
-    }
-
-    /// Remembers the entries from the head on that hold a value, if there are any.
-    fn look_for_value(&self, end: &mut Alone) -> Option<u32> {
-        self.look(end, |word| word & FULL != 0, order("R1_ahead", Ordering::Acquire)) // [R1]
+    /// The position after what is done: a run ends at the end of a lap at the latest.
+    #[inline]
+    fn after_run(&self, end: &Alone) -> u64 {
+        if end.done == 0 { end.first } else { self.next(end.at() - 1) }
     }
 
     #[inline]
-    fn look(&self, end: &mut Alone, ready: impl Fn(u64) -> bool, strong: Ordering) -> Option<u32> {
-        let mut seen = self.entry(end.at).load(strong); // [R1] [R2]
-        let mut ahead = self.laps_ahead(seen, end.at);
-        // The first look may find the bound a little old.
-        while ahead > 0 {
-            end.at = self.past(end.at, ahead);
-            seen = self.entry(end.at).load(strong); // [R1] [R2]
-            ahead = self.laps_ahead(seen, end.at);
+    fn look(&self, end: &mut Alone, ready: u64, strong: Ordering) -> Option<u64> {
+        let mut at = self.after_run(end);
+        let mut seen = self.entry(at).load(strong); // [R1] [R2]
+        // The bound that the state began with may have been a little old.
+        while self.laps_ahead(seen, at) > 0 {
+            at = self.past(at, self.laps_ahead(seen, at));
+            seen = self.entry(at).load(strong); // [R1] [R2]
         }
-        let to_end = self.capacity() - self.index(end.at);
-        let mut at = end.at;
-        (end.known, end.left) = (0, 0);
-        while ahead == 0 && ready(seen) {
-            end.cells[end.known] = (seen & CELL_MASK) as u32;
-            end.known += 1;
-            if end.known == AHEAD.min(to_end) {
+        let wanted = self.turn(at) | ready;
+        let limit = AHEAD.min(self.capacity() - self.index(at));
+        let mut known = 0;
+        while seen & !CELL_MASK == wanted {
+            end.words[known] = seen;
+            known += 1;
+            if known == limit {
                 break;
             }
-            at += 1;
-            seen = self.entry(at).load(strong); // [R1] [R2]
-            ahead = self.laps_ahead(seen, at);
+            seen = self.entry(at + known as u64).load(strong); // [R1] [R2]
         }
-        end.left = end.known;
+        (end.first, end.done, end.known) = (at, 0, known);
         end.ready()
     }
 }

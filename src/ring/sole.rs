@@ -89,7 +89,7 @@ impl<T> Producer<T> {
 impl<T> Drop for Producer<T> {
     fn drop(&mut self) {
         // Before the count falls, which is when the sender goes.
-        self.sender.shared.ring.end_push_alone(&mut self.alone);
+        self.sender.shared.ring.end_push_alone(&self.alone);
     }
 }
 
@@ -177,7 +177,7 @@ impl<T> Consumer<T> {
 impl<T> Drop for Consumer<T> {
     fn drop(&mut self) {
         // Before the count falls, which is when the receiver goes.
-        self.receiver.shared.ring.end_pop_alone(&mut self.alone);
+        self.receiver.shared.ring.end_pop_alone(&self.alone);
     }
 }
 

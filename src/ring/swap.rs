@@ -66,12 +66,9 @@ pub(super) const CELL_MASK: u64 = FULL - 1;
 const TURN_SHIFT: u32 = CELL_BITS + 1;
 
 /// The most values a ring may hold: every thread there may be has a cell besides.
-pub const CAPACITY_MAX: usize = (1 << CELL_BITS) - THREADS_MAX - SPARE;
+pub const CAPACITY_MAX: usize = (1 << CELL_BITS) - THREADS_MAX;
 
-/// Cells of the sole ends: one for each side.
-const SPARE: usize = 2;
-
-const _: () = assert!(CAPACITY_MAX + SPARE + THREADS_MAX <= 1 << CELL_BITS);
+const _: () = assert!(CAPACITY_MAX + THREADS_MAX <= 1 << CELL_BITS);
 const _: () = assert!(u64::BITS - TURN_SHIFT == 43);
 
 type Slot<T> = UnsafeCell<MaybeUninit<T>>;
@@ -80,7 +77,8 @@ type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 struct Seat<T> {
     /// The cell that the thread owns between two operations; always empty then.
     held: AtomicU32,
-    /// The memory of the cell that came with the seat. It goes round with all the others.
+    /// The memory of the cell that came with a far seat; a near one's lies with the ring's own. It goes round with all the
+    /// others.
     cell: Slot<T>,
 }
 
@@ -107,35 +105,24 @@ impl Shape {
 /// A bounded lock-free queue of values. See the page above.
 pub struct Ring<T> {
     entries: Box<[AtomicU64]>,
+    /// Those of the entries, then those of the near seats.
     cells: Box<[Slot<T>]>,
     seats: Seats<CachePadded<Seat<T>>>,
-    /// Bits of a position that are its index.
-    index_bits: u32,
+    /// The low bits of a position, which are its index.
+    index_mask: u64,
+    /// How far the lap of a position is to be lifted to be the turn of an entry.
+    lift: u32,
     /// Where the turn begins in an entry.
-    turn_shift: u32,
-    /// The push side's bound and spare cell.
-    pub(super) tail: CachePadded<Side>,
-    /// The pop side's.
-    pub(super) head: CachePadded<Side>,
-}
-
-/// What one side of the ring keeps.
-pub(super) struct Side {
-    /// Every position below was pushed (popped).
-    pub(super) bound: AtomicU64,
-    /// The private cell of an end that is alone on this side, while there is none.
-    pub(super) spare: AtomicU32,
+    pub(super) turn_shift: u32,
+    /// Every position below was pushed.
+    pub(super) tail: CachePadded<AtomicU64>,
+    /// Every position below was popped.
+    pub(super) head: CachePadded<AtomicU64>,
 }
 
 // SAFETY: a cell is touched by its one owner only (the page above), and ownership moves through [R1], [R2] and the
 // hand-over of seats; so sharing the ring moves values between threads and does nothing else with them.
 unsafe impl<T: Send> Sync for Ring<T> {}
-
-impl Side {
-    fn new(bound: u64, spare: usize) -> Self {
-        Self { bound: AtomicU64::new(bound), spare: AtomicU32::new(spare as u32) }
-    }
-}
 
 /// How far a batch has come; says so when it ends, however it ends.
 struct Moved<'a> {
@@ -182,16 +169,19 @@ impl<T> Ring<T> {
         let first = lap << index_bits;
         Self {
             entries: (0..capacity as u64).map(|i| AtomicU64::new(lap << turn_shift | i)).collect(),
-            cells: (0..capacity + SPARE).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+            cells: (0..capacity + seats.near)
+                .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
+                .collect(),
             seats: Seats::new(seats, |number| new_seat(capacity, number)),
-            index_bits,
+            index_mask: (1 << index_bits) - 1,
+            lift: turn_shift - index_bits,
             turn_shift,
-            tail: CachePadded::new(Side::new(first, capacity)),
-            head: CachePadded::new(Side::new(first, capacity + 1)),
+            tail: CachePadded::new(AtomicU64::new(first)),
+            head: CachePadded::new(AtomicU64::new(first)),
         }
     }
 
-    /// Puts a value in. Its ring position is the count of values pushed before it.
+    /// Puts a value in; says at which position. Positions rise, and the numbers between two laps are none.
     ///
     /// # Errors
     ///
@@ -207,10 +197,10 @@ impl<T> Ring<T> {
 
     #[inline]
     fn push_from(&self, seat: &Seat<T>, value: T) -> Result<u64, T> {
-        let from = self.tail.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let from = self.tail.load(order("R3_load", Ordering::Acquire)); // [R3]
         let at = self.push_at(seat, from, value)?;
-        self.tail.bound.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
-        Ok(self.count(at))
+        self.tail.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
+        Ok(at)
     }
 
     /// Pushes at the first position from that bound on that can take it; says which.
@@ -222,23 +212,25 @@ impl<T> Ring<T> {
         loop {
             let entry = self.entry(at);
             let seen = entry.load(order("R2_load", Ordering::Acquire)); // [R2]
-            let ahead = self.laps_ahead(seen, at);
-            if ahead == 0 && seen & FULL == 0 {
-                let full = self.turn(at) | FULL | mine;
+            let turn = self.turn(at);
+            if seen & !CELL_MASK == turn {
                 let strong = order("R1_push", Ordering::Release); // [R1] [R4]
+                let full = turn | FULL | mine;
                 let swapped = entry.compare_exchange(seen, full, strong, Ordering::Relaxed); // [relaxed]
                 if swapped.is_ok() {
                     self.keep(seat, seen);
                     return Ok(at);
                 }
-            } else if ahead < 0 {
+                continue;
+            }
+            let ahead = self.laps_ahead(seen, at);
+            if ahead < 0 {
                 // SAFETY: still the private cell, and the value above still lies in it.
                 let value = self.cell(mine).with_mut(|cell| unsafe { cell.read() });
                 // SAFETY: written above, and not taken by any exchange.
                 return Err(unsafe { value.assume_init() });
-            } else {
-                at = self.past(at, ahead);
             }
+            at = self.past(at, ahead);
         }
     }
 
@@ -250,8 +242,8 @@ impl<T> Ring<T> {
     /// As [`Ring::push`], and when the iterator does.
     pub fn push_many(&self, values: &mut impl Iterator<Item = T>, pushed: &mut usize) -> Option<T> {
         self.with_seat(|seat| {
-            let from = self.tail.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
-            let mut moved = Moved { bound: &self.tail.bound, from, to: from };
+            let from = self.tail.load(order("R3_load", Ordering::Acquire)); // [R3]
+            let mut moved = Moved { bound: &self.tail, from, to: from };
             // No user code between the cell and the exchange: the next value is there before either is touched.
             for value in values {
                 match self.push_at(seat, moved.to, value) {
@@ -264,7 +256,7 @@ impl<T> Ring<T> {
         })
     }
 
-    /// Takes the oldest value out, with its ring position. None if the ring was empty at one moment of the call.
+    /// Takes the oldest value out, with its position. None if the ring was empty at one moment of the call.
     ///
     /// # Panics
     ///
@@ -276,10 +268,10 @@ impl<T> Ring<T> {
 
     #[inline]
     fn pop_into(&self, seat: &Seat<T>) -> Option<(u64, T)> {
-        let from = self.head.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let from = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
         let (at, value) = self.pop_at(seat, from)?;
-        self.head.bound.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
-        Some((self.count(at), value))
+        self.head.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
+        Some((at, value))
     }
 
     /// Pops at the first position from that bound on that holds a value; says which.
@@ -288,11 +280,11 @@ impl<T> Ring<T> {
         loop {
             let entry = self.entry(at);
             let seen = entry.load(order("R1_load", Ordering::Acquire)); // [R1]
-            let ahead = self.laps_ahead(seen, at);
-            if ahead == 0 && seen & FULL != 0 {
+            let turn = self.turn(at);
+            if seen & !CELL_MASK == turn | FULL {
                 let mine = u64::from(seat.held.load(Ordering::Relaxed)); // [relaxed]
-                let empty = self.turn_after(at) | mine;
                 let strong = order("R2_pop", Ordering::Release); // [R2] [R4]
+                let empty = self.turn_after(turn) | mine;
                 let swapped = entry.compare_exchange(seen, empty, strong, Ordering::Relaxed); // [relaxed]
                 if swapped.is_ok() {
                     self.keep(seat, seen);
@@ -302,12 +294,14 @@ impl<T> Ring<T> {
                     // SAFETY: the entry said full, so a push wrote it, and [R1] makes that visible.
                     return Some((at, unsafe { value.assume_init() }));
                 }
-            } else if ahead > 0 {
-                at = self.past(at, ahead);
-            } else {
+                continue;
+            }
+            let ahead = self.laps_ahead(seen, at);
+            if ahead <= 0 {
                 debug_assert!(ahead == 0, "a lower bound does not pass the head");
                 return None;
             }
+            at = self.past(at, ahead);
         }
     }
 
@@ -318,8 +312,8 @@ impl<T> Ring<T> {
     /// As [`Ring::push`], and when the vector cannot grow; what was popped is in it then.
     pub fn pop_many(&self, into: &mut Vec<T>, limit: usize, popped: &mut usize) {
         self.with_seat(|seat| {
-            let from = self.head.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
-            let mut moved = Moved { bound: &self.head.bound, from, to: from };
+            let from = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
+            let mut moved = Moved { bound: &self.head, from, to: from };
             for _ in 0..limit {
                 into.reserve(1); // before the value is out of the ring
                 let Some((at, value)) = self.pop_at(seat, moved.to) else { return };
@@ -335,8 +329,7 @@ impl<T> Ring<T> {
     pub fn len(&self) -> usize {
         loop {
             let Some((head, seen)) = self.front() else { return 0 };
-            let mut tail =
-                self.next(head).max(self.tail.bound.load(order("R3_load", Ordering::Acquire))); // [R3]
+            let mut tail = self.next(head).max(self.tail.load(order("R3_load", Ordering::Acquire))); // [R3]
             while self.between(head, tail) < self.capacity() && self.holds_value(tail) {
                 tail = self.next(tail);
             }
@@ -355,7 +348,7 @@ impl<T> Ring<T> {
 
     /// Was the ring full at one moment of the call?
     pub fn is_full(&self) -> bool {
-        let mut at = self.tail.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let mut at = self.tail.load(order("R3_load", Ordering::Acquire)); // [R3]
         loop {
             let seen = self.entry(at).load(order("R2_load", Ordering::Acquire)); // [R2]
             match self.laps_ahead(seen, at) {
@@ -373,7 +366,7 @@ impl<T> Ring<T> {
 
     /// The head and its entry, if that holds a value.
     fn front(&self) -> Option<(u64, u64)> {
-        let mut at = self.head.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let mut at = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
         loop {
             let seen = self.entry(at).load(order("R1_load", Ordering::Acquire)); // [R1]
             match self.laps_ahead(seen, at) {
@@ -417,7 +410,7 @@ impl<T> Ring<T> {
     pub(super) fn cell(&self, cell: u64) -> &Slot<T> {
         match self.cells.get(cell as usize) {
             Some(slot) => slot,
-            None => &self.seats.existing(cell as usize - self.cells.len()).cell,
+            None => &self.seats.existing_far(cell as usize - self.cells.len()).cell,
         }
     }
 
@@ -444,43 +437,46 @@ impl<T> Ring<T> {
     #[inline]
     pub(super) fn past(&self, at: u64, ahead: i64) -> u64 {
         let laps = (ahead as u64).saturating_sub(1);
-        self.next(at + (laps << self.index_bits))
+        self.next(at.wrapping_add(laps * (self.index_mask + 1)))
     }
 
     #[inline]
     pub(super) fn entry(&self, at: u64) -> &AtomicU64 {
-        &self.entries[self.index(at)]
+        let index = self.index(at);
+        debug_assert!(index < self.entries.len());
+        // SAFETY: bounds begin at index 0, and `next`, which alone makes positions out of them, goes from the last index
+        // of a lap to the first of the next one.
+        unsafe { self.entries.get_unchecked(index) }
     }
 
     #[inline]
     pub(super) fn index(&self, at: u64) -> usize {
-        (at & ((1 << self.index_bits) - 1)) as usize
+        (at & self.index_mask) as usize
     }
 
+    /// The turn of an entry at that position, in its place in the entry.
     #[inline]
     pub(super) fn turn(&self, at: u64) -> u64 {
-        (at >> self.index_bits) << self.turn_shift
+        (at & !self.index_mask) << self.lift
     }
 
+    /// The turn after that one.
     #[inline]
-    pub(super) fn turn_after(&self, at: u64) -> u64 {
-        ((at >> self.index_bits) + 1) << self.turn_shift
+    pub(super) fn turn_after(&self, turn: u64) -> u64 {
+        turn.wrapping_add(1 << self.turn_shift)
     }
 
     /// The position after that one. Between the last index and the next lap lie numbers that are no positions.
     #[inline]
     pub(super) fn next(&self, at: u64) -> u64 {
-        if self.index(at) + 1 == self.capacity() {
-            ((at >> self.index_bits) + 1) << self.index_bits
-        } else {
-            at + 1
-        }
+        let next = at + 1;
+        if self.index(at) + 1 == self.entries.len() { (at | self.index_mask) + 1 } else { next }
     }
 
     /// Positions below that one.
-    #[inline]
-    pub(super) fn count(&self, at: u64) -> u64 {
-        (at >> self.index_bits).wrapping_mul(self.capacity() as u64) + self.index(at) as u64
+    fn count(&self, at: u64) -> u64 {
+        let lap = at >> (self.turn_shift - self.lift);
+        lap.wrapping_mul(self.capacity() as u64) + self.index(at) as u64
     }
 
     /// Positions from `head` up to `tail`.
@@ -504,7 +500,7 @@ impl<T> Ring<T> {
 
 fn new_seat<T>(capacity: usize, number: usize) -> CachePadded<Seat<T>> {
     CachePadded::new(Seat {
-        held: AtomicU32::new((capacity + SPARE + number) as u32),
+        held: AtomicU32::new((capacity + number) as u32),
         cell: UnsafeCell::new(MaybeUninit::uninit()),
     })
 }
@@ -554,6 +550,12 @@ mod tests {
     use std::collections::VecDeque;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    /// The position that has so many before it.
+    fn position(capacity: usize, count: u64) -> u64 {
+        let (lap, index) = (count / capacity as u64, count % capacity as u64);
+        lap * capacity.next_power_of_two() as u64 + index
+    }
+
     /// Turns of 3 bits that are about to wrap, and a table of seats that must grow.
     fn old_and_small(capacity: usize) -> Shape {
         let seats = Layout { near: 1, chunks: 10, chunk_bits: 0 };
@@ -575,13 +577,17 @@ mod tests {
                     let filling = (step / (capacity as u64 * 2 + 3)).is_multiple_of(2);
                     if (random >> 32) % 4 < if filling { 3 } else { 1 } {
                         let room = plain.len() < capacity;
-                        assert_eq!(ring.push(step), if room { Ok(pushed) } else { Err(step) });
+                        assert_eq!(
+                            ring.push(step),
+                            if room { Ok(position(capacity, pushed)) } else { Err(step) }
+                        );
                         if room {
                             plain.push_back(step);
                             pushed += 1;
                         }
                     } else {
-                        let expected = plain.pop_front().map(|value| (popped, value));
+                        let expected =
+                            plain.pop_front().map(|value| (position(capacity, popped), value));
                         popped += u64::from(expected.is_some());
                         assert_eq!(ring.pop(), expected);
                     }
@@ -596,27 +602,27 @@ mod tests {
     #[test]
     fn a_bound_that_was_pushed_back_costs_a_walk_never_an_answer() {
         let ring = Ring::new(3);
-        let position = |count: u64| ((count / 3) << ring.index_bits) | (count % 3);
+        let position = |count| position(3, count);
         for value in 0..100_u64 {
             ring.push(value).unwrap();
-            ring.head.bound.store(position(value / 4), Ordering::Relaxed); // [relaxed] one thread
-            ring.tail.bound.store(position(value / 8), Ordering::Relaxed); // [relaxed] one thread
+            ring.head.store(position(value / 4), Ordering::Relaxed); // [relaxed] one thread
+            ring.tail.store(position(value / 8), Ordering::Relaxed); // [relaxed] one thread
             assert_eq!(ring.len(), 1);
-            assert_eq!(ring.pop(), Some((value, value)));
+            assert_eq!(ring.pop(), Some((position(value), value)));
         }
         (0..3).for_each(|value| assert!(ring.push(value).is_ok()));
-        ring.tail.bound.store(0, Ordering::Relaxed); // [relaxed] one thread
-        ring.head.bound.store(0, Ordering::Relaxed); // [relaxed] one thread
+        ring.tail.store(0, Ordering::Relaxed); // [relaxed] one thread
+        ring.head.store(0, Ordering::Relaxed); // [relaxed] one thread
         assert!(ring.is_full());
         assert_eq!(ring.push(9), Err(9));
         assert_eq!(ring.len(), 3);
-        assert_eq!(ring.pop(), Some((100, 0)));
+        assert_eq!(ring.pop(), Some((position(100), 0)));
     }
 
     #[test]
     fn the_limits_of_capacity_are_named() {
         assert_eq!(Ring::<()>::new(CAPACITY_MAX).capacity(), CAPACITY_MAX);
-        for (capacity, text) in [(0, "at least one"), (CAPACITY_MAX + 1, "at most 983038")] {
+        for (capacity, text) in [(0, "at least one"), (CAPACITY_MAX + 1, "at most 983040")] {
             let panic = catch_unwind(|| Ring::<u8>::new(capacity)).unwrap_err();
             let message = panic.downcast_ref::<String>().cloned();
             let message =
