@@ -136,7 +136,7 @@ impl<'a> Report<'a> {
             self.repetitions, self.span_ms, self.baseline
         );
         for workload in &self.workloads {
-            let point = workload.point.as_ref().map(|point| format!(", {point}"));
+            let point = workload.point.as_ref().map(|point| format!(": {point}"));
             let _ = writeln!(text, "\n-- {}{}", workload.name, point.unwrap_or_default());
             workload.entries.iter().for_each(|entry| entry.write(&mut text));
         }

@@ -153,7 +153,7 @@ impl Case {
     /// The workload, with the place on its axis.
     pub fn title(&self) -> String {
         match &self.point {
-            Some(point) => format!("{}, {point}", self.workload),
+            Some(point) => format!("{}: {point}", self.workload),
             None => self.workload.clone(),
         }
     }

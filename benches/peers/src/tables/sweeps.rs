@@ -11,26 +11,27 @@ const CAPACITY: usize = 1024;
 
 /// How do the channels bear more threads than cores?
 pub fn threads() -> Table {
-    let question =
-        "How do they bear more threads? (senders x receivers, blocking, u64, capacity 1024)";
+    let question = "How do they bear more threads? (blocking, u64, capacity 1024)";
     let mut table = Table::of_rates("threads", question);
-    for (senders, receivers) in [(1, 1), (2, 2), (4, 4), (8, 8), (16, 16), (16, 1), (1, 16)] {
-        let point = format!("{senders}x{receivers}");
-        let crowd = Crowd { senders, receivers, batch: 1 };
-        for_each_mpmc!(P {
-            table.add("blocking", P::NAME, move |count| {
-                run::many_to_many::<u64, P>(CAPACITY, crowd, count)
-            }).at(&point);
+    for side in [1, 2, 4, 8, 16] {
+        let point = side.to_string();
+        many(&mut table, "N senders, N receivers", side, side, &point);
+        many(&mut table, "N senders, 1 receiver", side, 1, &point);
+        for_each_mpsc!(P {
+            let run = move |count| run::many_to_one::<u64, P>(CAPACITY, side, count);
+            table.add("N senders, 1 receiver", P::NAME, run).at(&point);
         });
-        if receivers == 1 {
-            for_each_mpsc!(P {
-                table.add("blocking", P::NAME, move |count| {
-                    run::many_to_one::<u64, P>(CAPACITY, senders, count)
-                }).at(&point);
-            });
-        }
+        many(&mut table, "1 sender, N receivers", 1, side, &point);
     }
     table
+}
+
+fn many(table: &mut Table, name: &str, senders: usize, receivers: usize, point: &str) {
+    let crowd = Crowd { senders, receivers, batch: 1 };
+    for_each_mpmc!(P {
+        let run = move |count| run::many_to_many::<u64, P>(CAPACITY, crowd, count);
+        table.add(name, P::NAME, run).at(point);
+    });
 }
 
 /// How much room do they need?
