@@ -241,7 +241,7 @@ impl<T> Ring<T> {
     #[inline(never)]
     fn look_for_value(&self, end: &mut Alone) -> Option<u64> {
         let found = self.look(end, FULL, order("R1_ahead", Ordering::Acquire)); // [R1]
-        end.close = end.known < AHEAD;
+        end.close = found.is_none();
         found
     }
 

@@ -202,7 +202,7 @@ impl<T> Ring<T> {
         self.with_seat(|seat| self.push_from(seat, value))
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_from(&self, seat: &Seat<T>, value: T) -> Result<u64, T> {
         let from = self.tail.load(order("R3_load", Ordering::Acquire)); // [R3]
         let at = self.push_at(seat, from, value)?;
@@ -211,7 +211,7 @@ impl<T> Ring<T> {
     }
 
     /// Pushes at the first position from that bound on that can take it; says which.
-    #[inline]
+    #[inline(always)]
     fn push_at(&self, seat: &Seat<T>, mut at: u64, value: T) -> Result<u64, T> {
         let mine = u64::from(seat.held.load(Ordering::Relaxed)); // [relaxed]
         // SAFETY: `mine` is the private cell of this thread: no other thread touches it, and it holds no value.
@@ -273,7 +273,7 @@ impl<T> Ring<T> {
         self.with_seat(|seat| self.pop_into(seat))
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop_into(&self, seat: &Seat<T>) -> Option<(u64, T)> {
         let from = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
         let (at, value) = self.pop_at(seat, from)?;
@@ -282,7 +282,7 @@ impl<T> Ring<T> {
     }
 
     /// Pops at the first position from that bound on that holds a value; says which.
-    #[inline]
+    #[inline(always)]
     fn pop_at(&self, seat: &Seat<T>, mut at: u64) -> Option<(u64, T)> {
         loop {
             let entry = self.entry(at);
@@ -391,7 +391,7 @@ impl<T> Ring<T> {
     }
 
     /// Lends the calling thread its seat.
-    #[inline]
+    #[inline(always)]
     fn with_seat<R>(&self, operate: impl FnOnce(&Seat<T>) -> R) -> R {
         match mine() {
             Some(number) => operate(self.seat(number)),
