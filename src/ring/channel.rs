@@ -43,6 +43,13 @@ pub fn bounded_with<T>(capacity: usize, strategy: WaitStrategy) -> (Sender<T>, R
     over(Ring::new(capacity), strategy)
 }
 
+/// What a send does to find out whether a receiver sleeps, alone: for the benchmark that says what it costs.
+#[doc(hidden)]
+#[inline]
+pub fn look_for_waiters<T>(sender: &Sender<T>) {
+    sender.shared.tell_of_items(1);
+}
+
 /// A channel over that ring.
 pub fn over<T>(ring: Ring<T>, strategy: WaitStrategy) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared::new(ring, strategy));

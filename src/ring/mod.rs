@@ -59,6 +59,8 @@ pub use crate::barrier::is_asymmetric;
 pub use crate::wait::{SPIN_MAX, WaitStrategy};
 pub use buffer::{Many, One, Peer};
 pub use cells::THREADS_MAX;
+#[doc(hidden)]
+pub use channel::look_for_waiters;
 pub use channel::{IntoIter, Iter, Receiver, Sender, TryIter, bounded, bounded_with};
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, Unsent,

@@ -136,7 +136,7 @@ impl<R: Buffer> Shared<R> {
             return Err(TrySendError::Disconnected(value));
         }
         let at = push.push(value).map_err(TrySendError::Full)?;
-        self.seldom.items.notify_one(); // [C2]
+        self.tell_of_items(1); // [C2]
         if self.is_abandoned() && !mutant("no_second_count") {
             return self.take_back(at);
         }
@@ -335,6 +335,12 @@ impl<R: Buffer> Shared<R> {
         popped.count
     }
 
+    /// There are so many values more: wakes receivers that sleep.
+    #[inline]
+    pub(super) fn tell_of_items(&self, count: usize) {
+        self.seldom.items.notify(count); // [C2]
+    }
+
     /// Is the last receiver gone?
     #[inline]
     fn is_abandoned(&self) -> bool {
@@ -407,7 +413,7 @@ impl<R: Buffer> Drop for Pushed<'_, R> {
     fn drop(&mut self) {
         *self.sent += self.count;
         if self.count > 0 {
-            self.shared.seldom.items.notify(self.count); // [C2]
+            self.shared.tell_of_items(self.count); // [C2]
             if self.shared.is_abandoned() {
                 self.shared.ring.abandon(None);
             }
