@@ -146,7 +146,7 @@ impl EventCount {
     }
 
     /// Registrations that have not ended: exact while nothing moves, for tests.
-    #[cfg(any(test, loom))]
+    #[cfg(any(test, loom, shuttle))]
     pub fn waiters(&self) -> u32 {
         waiters(self.state.load(Ordering::Relaxed)) // [relaxed] an observation
     }
@@ -260,7 +260,7 @@ impl Backoff {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
     use crate::sync::{AtomicBool, AtomicU32};
