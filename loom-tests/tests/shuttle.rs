@@ -25,7 +25,7 @@ mod parties;
 #[path = "../../tests/support/vyukov.rs"]
 mod vyukov;
 
-use history::{Answer, Call, Recorder, expect_linearizable};
+use history::{Answer, Call, Recorder, judge, told};
 use parties::{Both, Draw, Party, play};
 use vyukov::{Control, Vyukov};
 
@@ -60,6 +60,12 @@ fn join<A>(threads: impl IntoIterator<Item = JoinHandle<A>>) -> Vec<A> {
     let answer =
         |thread: JoinHandle<A>| thread.join().expect("a thread that panics ends the model");
     threads.into_iter().map(answer).collect()
+}
+
+/// Demands that a queue of that capacity explains the history.
+fn expect_linearizable(history: &[Vec<Call>], capacity: usize) {
+    let explained = judge(history, capacity).linearizable;
+    assert!(explained, "no queue of {capacity} answers so:\n{}", told(history));
 }
 
 /// Every party on a thread of its own makes so many calls; what they were told must be explained by a queue.

@@ -103,18 +103,8 @@ pub fn judge(history: &[Vec<Call>], capacity: usize) -> Verdict {
     Verdict { linearizable, states: search.seen.len() }
 }
 
-/// Demands that there is such an order.
-///
-/// # Panics
-///
-/// If there is none, with the history.
-pub fn expect_linearizable(history: &[Vec<Call>], capacity: usize) {
-    let explained = judge(history, capacity).linearizable;
-    assert!(explained, "no queue of {capacity} answers so:\n{}", told(history));
-}
-
 /// The history for a reader, a thread a line.
-fn told(history: &[Vec<Call>]) -> String {
+pub fn told(history: &[Vec<Call>]) -> String {
     let mut text = String::new();
     for (thread, calls) in history.iter().enumerate() {
         let _ = write!(text, "thread {thread}:");

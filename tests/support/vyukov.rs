@@ -41,7 +41,8 @@ impl Vyukov {
         }
     }
 
-    fn push(&self, value: u64) -> bool {
+    /// False if there is no room, or seems to be none.
+    pub fn push(&self, value: u64) -> bool {
         let Some(at) = self.claim(&self.tail, 0) else { return false };
         pause();
         self.values[self.index(at)].store(value, Ordering::SeqCst);
@@ -49,7 +50,8 @@ impl Vyukov {
         true
     }
 
-    fn pop(&self) -> Option<u64> {
+    /// None if there is nothing, or seems to be.
+    pub fn pop(&self) -> Option<u64> {
         let at = self.claim(&self.head, 1)?;
         pause();
         let value = self.values[self.index(at)].load(Ordering::SeqCst);
