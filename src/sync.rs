@@ -298,7 +298,8 @@ mod real {
     pub use crate::sys::Futex;
     pub use parking_lot::{Mutex, MutexGuard};
     pub use std::sync::atomic::{
-        AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+        AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        compiler_fence, fence,
     };
     pub use std::sync::{Arc, LazyLock, OnceLock, Weak};
     pub use std::{hint, thread};

@@ -233,12 +233,16 @@ impl<S> Seats<S> {
         }
     }
 
-    /// A seat that is known to exist.
-    #[inline]
-    pub fn existing(&self, number: usize) -> &S {
-        self.seat(number, |_| unreachable!("a seat that holds a cell in circulation was made"))
+    /// A far seat that is known to exist.
+    #[cold]
+    #[inline(never)]
+    pub fn existing_far(&self, nth: usize) -> &S {
+        let number = self.near.len() + nth;
+        self.far_seat(number, |_| unreachable!("a seat that holds a cell in circulation was made"))
     }
 
+    #[cold]
+    #[inline(never)]
     fn far_seat(&self, number: usize, make: impl FnMut(usize) -> S) -> &S {
         let Place { chunk, offset } = place(number - self.near.len(), self.chunk_bits);
         let seats = match self.far[chunk].get() {
@@ -281,7 +285,9 @@ mod tests {
         let seats = Seats::new(Layout::ALL, |number| number);
         for number in [0, 15, 16, 31, 32, 63, 64, THREADS_MAX - 1] {
             assert_eq!(*seats.seat(number, |number| number), number);
-            assert_eq!(*seats.existing(number), number);
+            if let Some(nth) = number.checked_sub(seats.near.len()) {
+                assert_eq!(*seats.existing_far(nth), number);
+            }
         }
     }
 

@@ -60,8 +60,8 @@ use std::mem::MaybeUninit;
 /// Bits of an entry that name a cell.
 const CELL_BITS: u32 = 20;
 /// The entry's cell holds a value.
-const FULL: u64 = 1 << CELL_BITS;
-const CELL_MASK: u64 = FULL - 1;
+pub(super) const FULL: u64 = 1 << CELL_BITS;
+pub(super) const CELL_MASK: u64 = FULL - 1;
 /// A turn fills the entry above the cell and the full bit, so it wraps as the word does.
 const TURN_SHIFT: u32 = CELL_BITS + 1;
 
@@ -77,7 +77,8 @@ type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 struct Seat<T> {
     /// The cell that the thread owns between two operations; always empty then.
     held: AtomicU32,
-    /// The memory of the cell that came with the seat. It goes round with all the others.
+    /// The memory of the cell that came with a far seat; a near one's lies with the ring's own. It goes round with all the
+    /// others.
     cell: Slot<T>,
 }
 
@@ -104,21 +105,41 @@ impl Shape {
 /// A bounded lock-free queue of values. See the page above.
 pub struct Ring<T> {
     entries: Box<[AtomicU64]>,
+    /// Those of the entries, then those of the near seats.
     cells: Box<[Slot<T>]>,
     seats: Seats<CachePadded<Seat<T>>>,
-    /// Bits of a position that are its index.
-    index_bits: u32,
+    /// The low bits of a position, which are its index.
+    index_mask: u64,
+    /// How far the lap of a position is to be lifted to be the turn of an entry.
+    lift: u32,
     /// Where the turn begins in an entry.
-    turn_shift: u32,
+    pub(super) turn_shift: u32,
     /// Every position below was pushed.
-    tail: CachePadded<AtomicU64>,
+    pub(super) tail: CachePadded<AtomicU64>,
     /// Every position below was popped.
-    head: CachePadded<AtomicU64>,
+    pub(super) head: CachePadded<AtomicU64>,
 }
 
 // SAFETY: a cell is touched by its one owner only (the page above), and ownership moves through [R1], [R2] and the
 // hand-over of seats; so sharing the ring moves values between threads and does nothing else with them.
 unsafe impl<T: Send> Sync for Ring<T> {}
+
+/// How far a batch has come; says so when it ends, however it ends.
+struct Moved<'a> {
+    bound: &'a AtomicU64,
+    from: u64,
+    to: u64,
+}
+
+impl Drop for Moved<'_> {
+    fn drop(&mut self) {
+        // A batch takes long, and others may have come further meanwhile: the bound is not pushed back on purpose.
+        let now = self.bound.load(Ordering::Relaxed); // [relaxed] a look before the store
+        if self.to != self.from && (now.wrapping_sub(self.to) as i64) < 0 {
+            self.bound.store(self.to, order("R3_store", Ordering::Release)); // [R3]
+        }
+    }
+}
 
 impl<T> Ring<T> {
     /// An empty ring for `capacity` values.
@@ -148,16 +169,19 @@ impl<T> Ring<T> {
         let first = lap << index_bits;
         Self {
             entries: (0..capacity as u64).map(|i| AtomicU64::new(lap << turn_shift | i)).collect(),
-            cells: (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+            cells: (0..capacity + seats.near)
+                .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
+                .collect(),
             seats: Seats::new(seats, |number| new_seat(capacity, number)),
-            index_bits,
+            index_mask: (1 << index_bits) - 1,
+            lift: turn_shift - index_bits,
             turn_shift,
             tail: CachePadded::new(AtomicU64::new(first)),
             head: CachePadded::new(AtomicU64::new(first)),
         }
     }
 
-    /// Puts a value in. Its ring position is the count of values pushed before it.
+    /// Puts a value in; says at which position. Positions rise, and the numbers between two laps are none.
     ///
     /// # Errors
     ///
@@ -168,97 +192,136 @@ impl<T> Ring<T> {
     /// At a thread's first use of any ring, if [`THREADS_MAX`] threads use rings already.
     #[inline]
     pub fn push(&self, value: T) -> Result<u64, T> {
-        match mine() {
-            Some(number) => self.push_from(self.seat(number), value),
-            None => self.push_first(value),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn push_first(&self, value: T) -> Result<u64, T> {
-        let first = First::take();
-        self.push_from(self.seat(first.number()), value)
+        self.with_seat(|seat| self.push_from(seat, value))
     }
 
     #[inline]
     fn push_from(&self, seat: &Seat<T>, value: T) -> Result<u64, T> {
+        let from = self.tail.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let at = self.push_at(seat, from, value)?;
+        self.tail.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
+        Ok(at)
+    }
+
+    /// Pushes at the first position from that bound on that can take it; says which.
+    #[inline]
+    fn push_at(&self, seat: &Seat<T>, mut at: u64, value: T) -> Result<u64, T> {
         let mine = u64::from(seat.held.load(Ordering::Relaxed)); // [relaxed]
         // SAFETY: `mine` is the private cell of this thread: no other thread touches it, and it holds no value.
         self.cell(mine).with_mut(|cell| unsafe { cell.write(MaybeUninit::new(value)) });
-        let mut at = self.tail.load(order("R3_load", Ordering::Acquire)); // [R3]
         loop {
-            let entry = &self.entries[self.index(at)];
+            let entry = self.entry(at);
             let seen = entry.load(order("R2_load", Ordering::Acquire)); // [R2]
-            let ahead = self.laps_ahead(seen, at);
-            if ahead == 0 && seen & FULL == 0 {
-                let full = self.turn(at) | FULL | mine;
+            let turn = self.turn(at);
+            if seen & !CELL_MASK == turn {
                 let strong = order("R1_push", Ordering::Release); // [R1] [R4]
+                let full = turn | FULL | mine;
                 let swapped = entry.compare_exchange(seen, full, strong, Ordering::Relaxed); // [relaxed]
                 if swapped.is_ok() {
                     self.keep(seat, seen);
-                    self.tail.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
-                    return Ok(self.count(at));
+                    return Ok(at);
                 }
-            } else if ahead < 0 {
+                continue;
+            }
+            let ahead = self.laps_ahead(seen, at);
+            if ahead < 0 {
                 // SAFETY: still the private cell, and the value above still lies in it.
                 let value = self.cell(mine).with_mut(|cell| unsafe { cell.read() });
                 // SAFETY: written above, and not taken by any exchange.
                 return Err(unsafe { value.assume_init() });
-            } else {
-                at = self.past(at, ahead);
             }
+            at = self.past(at, ahead);
         }
     }
 
-    /// Takes the oldest value out, with its ring position. None if the ring was empty at one moment of the call.
+    /// Pushes what the iterator gives, until it ends or a value finds the ring full; that value comes back. `pushed`
+    /// counts, also when the iterator panics.
+    ///
+    /// # Panics
+    ///
+    /// As [`Ring::push`], and when the iterator does.
+    pub fn push_many(&self, values: &mut impl Iterator<Item = T>, pushed: &mut usize) -> Option<T> {
+        self.with_seat(|seat| {
+            let from = self.tail.load(order("R3_load", Ordering::Acquire)); // [R3]
+            let mut moved = Moved { bound: &self.tail, from, to: from };
+            // No user code between the cell and the exchange: the next value is there before either is touched.
+            for value in values {
+                match self.push_at(seat, moved.to, value) {
+                    Ok(at) => moved.to = self.next(at),
+                    Err(value) => return Some(value),
+                }
+                *pushed += 1;
+            }
+            None
+        })
+    }
+
+    /// Takes the oldest value out, with its position. None if the ring was empty at one moment of the call.
     ///
     /// # Panics
     ///
     /// As [`Ring::push`].
     #[inline]
     pub fn pop(&self) -> Option<(u64, T)> {
-        match mine() {
-            Some(number) => self.pop_into(self.seat(number)),
-            None => self.pop_first(),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn pop_first(&self) -> Option<(u64, T)> {
-        let first = First::take();
-        self.pop_into(self.seat(first.number()))
+        self.with_seat(|seat| self.pop_into(seat))
     }
 
     #[inline]
     fn pop_into(&self, seat: &Seat<T>) -> Option<(u64, T)> {
-        let mut at = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let from = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let (at, value) = self.pop_at(seat, from)?;
+        self.head.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
+        Some((at, value))
+    }
+
+    /// Pops at the first position from that bound on that holds a value; says which.
+    #[inline]
+    fn pop_at(&self, seat: &Seat<T>, mut at: u64) -> Option<(u64, T)> {
         loop {
-            let entry = &self.entries[self.index(at)];
+            let entry = self.entry(at);
             let seen = entry.load(order("R1_load", Ordering::Acquire)); // [R1]
-            let ahead = self.laps_ahead(seen, at);
-            if ahead == 0 && seen & FULL != 0 {
+            let turn = self.turn(at);
+            if seen & !CELL_MASK == turn | FULL {
                 let mine = u64::from(seat.held.load(Ordering::Relaxed)); // [relaxed]
-                let empty = self.turn_after(at) | mine;
                 let strong = order("R2_pop", Ordering::Release); // [R2] [R4]
+                let empty = self.turn_after(turn) | mine;
                 let swapped = entry.compare_exchange(seen, empty, strong, Ordering::Relaxed); // [relaxed]
                 if swapped.is_ok() {
                     self.keep(seat, seen);
-                    self.head.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
                     let taken = self.cell(seen & CELL_MASK);
                     // SAFETY: the exchange made the cell this thread's private one, until its next operation.
                     let value = taken.with_mut(|cell| unsafe { cell.read() });
                     // SAFETY: the entry said full, so a push wrote it, and [R1] makes that visible.
-                    return Some((self.count(at), unsafe { value.assume_init() }));
+                    return Some((at, unsafe { value.assume_init() }));
                 }
-            } else if ahead > 0 {
-                at = self.past(at, ahead);
-            } else {
+                continue;
+            }
+            let ahead = self.laps_ahead(seen, at);
+            if ahead <= 0 {
                 debug_assert!(ahead == 0, "a lower bound does not pass the head");
                 return None;
             }
+            at = self.past(at, ahead);
         }
+    }
+
+    /// Pops up to `limit` values to the end of the vector. `popped` counts, also when the vector cannot grow.
+    ///
+    /// # Panics
+    ///
+    /// As [`Ring::push`], and when the vector cannot grow; what was popped is in it then.
+    pub fn pop_many(&self, into: &mut Vec<T>, limit: usize, popped: &mut usize) {
+        self.with_seat(|seat| {
+            let from = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
+            let mut moved = Moved { bound: &self.head, from, to: from };
+            for _ in 0..limit {
+                into.reserve(1); // before the value is out of the ring
+                let Some((at, value)) = self.pop_at(seat, moved.to) else { return };
+                into.push(value);
+                moved.to = self.next(at);
+                *popped += 1;
+            }
+        });
     }
 
     /// Values in the ring, exact at one moment of the call. Takes time in proportion to the walk from the bounds to
@@ -271,7 +334,7 @@ impl<T> Ring<T> {
                 tail = self.next(tail);
             }
             // Nothing was popped since `head` was seen to be the head, and `tail` was the tail in between.
-            let again = self.entries[self.index(head)].load(Ordering::Relaxed); // [relaxed]
+            let again = self.entry(head).load(Ordering::Relaxed); // [relaxed]
             if again == seen || mutant("len_once") {
                 return self.between(head, tail).min(self.capacity());
             }
@@ -287,7 +350,7 @@ impl<T> Ring<T> {
     pub fn is_full(&self) -> bool {
         let mut at = self.tail.load(order("R3_load", Ordering::Acquire)); // [R3]
         loop {
-            let seen = self.entries[self.index(at)].load(order("R2_load", Ordering::Acquire)); // [R2]
+            let seen = self.entry(at).load(order("R2_load", Ordering::Acquire)); // [R2]
             match self.laps_ahead(seen, at) {
                 0 if seen & FULL == 0 => return false,
                 ahead if ahead < 0 => return true,
@@ -305,7 +368,7 @@ impl<T> Ring<T> {
     fn front(&self) -> Option<(u64, u64)> {
         let mut at = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
         loop {
-            let seen = self.entries[self.index(at)].load(order("R1_load", Ordering::Acquire)); // [R1]
+            let seen = self.entry(at).load(order("R1_load", Ordering::Acquire)); // [R1]
             match self.laps_ahead(seen, at) {
                 0 if seen & FULL != 0 => return Some((at, seen)),
                 ahead if ahead <= 0 => return None,
@@ -316,8 +379,24 @@ impl<T> Ring<T> {
 
     /// Does the entry hold the value of this very position?
     fn holds_value(&self, at: u64) -> bool {
-        let seen = self.entries[self.index(at)].load(order("R4_load", Ordering::Acquire)); // [R4]
+        let seen = self.entry(at).load(order("R4_load", Ordering::Acquire)); // [R4]
         self.laps_ahead(seen, at) == 0 && seen & FULL != 0
+    }
+
+    /// Lends the calling thread its seat.
+    #[inline]
+    fn with_seat<R>(&self, operate: impl FnOnce(&Seat<T>) -> R) -> R {
+        match mine() {
+            Some(number) => operate(self.seat(number)),
+            None => self.with_first(operate),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_first<R>(&self, operate: impl FnOnce(&Seat<T>) -> R) -> R {
+        let first = First::take();
+        operate(self.seat(first.number()))
     }
 
     /// The seat of the calling thread, which has that number; made at its first use of this ring.
@@ -328,10 +407,10 @@ impl<T> Ring<T> {
 
     /// The memory of a cell.
     #[inline]
-    fn cell(&self, cell: u64) -> &Slot<T> {
+    pub(super) fn cell(&self, cell: u64) -> &Slot<T> {
         match self.cells.get(cell as usize) {
             Some(slot) => slot,
-            None => &self.seats.existing(cell as usize - self.cells.len()).cell,
+            None => &self.seats.existing_far(cell as usize - self.cells.len()).cell,
         }
     }
 
@@ -345,7 +424,7 @@ impl<T> Ring<T> {
 
     /// How many laps the entry is ahead of the position, modulo the width of a turn; negative: behind.
     #[inline]
-    fn laps_ahead(&self, entry: u64, at: u64) -> i64 {
+    pub(super) fn laps_ahead(&self, entry: u64, at: u64) -> i64 {
         if mutant("no_wrap") {
             return (entry >> self.turn_shift) as i64 - (self.turn(at) >> self.turn_shift) as i64;
         }
@@ -356,40 +435,48 @@ impl<T> Ring<T> {
     /// The next position that may be the head or tail, given that the entry at `at` is past it by so many laps:
     /// everything before that entry's own position was pushed and popped.
     #[inline]
-    fn past(&self, at: u64, ahead: i64) -> u64 {
+    pub(super) fn past(&self, at: u64, ahead: i64) -> u64 {
         let laps = (ahead as u64).saturating_sub(1);
-        self.next(at + (laps << self.index_bits))
+        self.next(at.wrapping_add(laps * (self.index_mask + 1)))
     }
 
     #[inline]
-    fn index(&self, at: u64) -> usize {
-        (at & ((1 << self.index_bits) - 1)) as usize
+    pub(super) fn entry(&self, at: u64) -> &AtomicU64 {
+        let index = self.index(at);
+        debug_assert!(index < self.entries.len());
+        // SAFETY: bounds begin at index 0, and `next`, which alone makes positions out of them, goes from the last index
+        // of a lap to the first of the next one.
+        unsafe { self.entries.get_unchecked(index) }
     }
 
     #[inline]
-    fn turn(&self, at: u64) -> u64 {
-        (at >> self.index_bits) << self.turn_shift
+    pub(super) fn index(&self, at: u64) -> usize {
+        (at & self.index_mask) as usize
     }
 
+    /// The turn of an entry at that position, in its place in the entry.
     #[inline]
-    fn turn_after(&self, at: u64) -> u64 {
-        ((at >> self.index_bits) + 1) << self.turn_shift
+    pub(super) fn turn(&self, at: u64) -> u64 {
+        (at & !self.index_mask) << self.lift
+    }
+
+    /// The turn after that one.
+    #[inline]
+    pub(super) fn turn_after(&self, turn: u64) -> u64 {
+        turn.wrapping_add(1 << self.turn_shift)
     }
 
     /// The position after that one. Between the last index and the next lap lie numbers that are no positions.
     #[inline]
-    fn next(&self, at: u64) -> u64 {
-        if self.index(at) + 1 == self.capacity() {
-            ((at >> self.index_bits) + 1) << self.index_bits
-        } else {
-            at + 1
-        }
+    pub(super) fn next(&self, at: u64) -> u64 {
+        let next = at + 1;
+        if self.index(at) + 1 == self.entries.len() { (at | self.index_mask) + 1 } else { next }
     }
 
     /// Positions below that one.
-    #[inline]
     fn count(&self, at: u64) -> u64 {
-        (at >> self.index_bits).wrapping_mul(self.capacity() as u64) + self.index(at) as u64
+        let lap = at >> (self.turn_shift - self.lift);
+        lap.wrapping_mul(self.capacity() as u64) + self.index(at) as u64
     }
 
     /// Positions from `head` up to `tail`.
@@ -463,6 +550,12 @@ mod tests {
     use std::collections::VecDeque;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    /// The position that has so many before it.
+    fn position(capacity: usize, count: u64) -> u64 {
+        let (lap, index) = (count / capacity as u64, count % capacity as u64);
+        lap * capacity.next_power_of_two() as u64 + index
+    }
+
     /// Turns of 3 bits that are about to wrap, and a table of seats that must grow.
     fn old_and_small(capacity: usize) -> Shape {
         let seats = Layout { near: 1, chunks: 10, chunk_bits: 0 };
@@ -484,13 +577,17 @@ mod tests {
                     let filling = (step / (capacity as u64 * 2 + 3)).is_multiple_of(2);
                     if (random >> 32) % 4 < if filling { 3 } else { 1 } {
                         let room = plain.len() < capacity;
-                        assert_eq!(ring.push(step), if room { Ok(pushed) } else { Err(step) });
+                        assert_eq!(
+                            ring.push(step),
+                            if room { Ok(position(capacity, pushed)) } else { Err(step) }
+                        );
                         if room {
                             plain.push_back(step);
                             pushed += 1;
                         }
                     } else {
-                        let expected = plain.pop_front().map(|value| (popped, value));
+                        let expected =
+                            plain.pop_front().map(|value| (position(capacity, popped), value));
                         popped += u64::from(expected.is_some());
                         assert_eq!(ring.pop(), expected);
                     }
@@ -505,13 +602,13 @@ mod tests {
     #[test]
     fn a_bound_that_was_pushed_back_costs_a_walk_never_an_answer() {
         let ring = Ring::new(3);
-        let position = |count: u64| ((count / 3) << ring.index_bits) | (count % 3);
+        let position = |count| position(3, count);
         for value in 0..100_u64 {
             ring.push(value).unwrap();
             ring.head.store(position(value / 4), Ordering::Relaxed); // [relaxed] one thread
             ring.tail.store(position(value / 8), Ordering::Relaxed); // [relaxed] one thread
             assert_eq!(ring.len(), 1);
-            assert_eq!(ring.pop(), Some((value, value)));
+            assert_eq!(ring.pop(), Some((position(value), value)));
         }
         (0..3).for_each(|value| assert!(ring.push(value).is_ok()));
         ring.tail.store(0, Ordering::Relaxed); // [relaxed] one thread
@@ -519,7 +616,7 @@ mod tests {
         assert!(ring.is_full());
         assert_eq!(ring.push(9), Err(9));
         assert_eq!(ring.len(), 3);
-        assert_eq!(ring.pop(), Some((100, 0)));
+        assert_eq!(ring.pop(), Some((position(100), 0)));
     }
 
     #[test]

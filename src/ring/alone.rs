@@ -1,0 +1,205 @@
+//! Push and pop for a side of the ring that has one end only: plain stores in place of exchanges.
+//!
+//! An empty entry of the present turn is changed by nobody but a producer, a full one by nobody but a consumer. So who is
+//! alone on its side owns the cell in such an entry already, without a private one to swap for it: it writes (reads) the
+//! value there, and stores the entry's next word. And what it has seen stays so until it changes it, so it looks at
+//! [`AHEAD`] entries at a time and remembers them: the line that both sides write is fetched once for several values.
+//!
+//! ```text
+//!   push at p = (lap, i):   entries[i]:  lap | empty | c     becomes  lap     | full  | c
+//!   pop  at p = (lap, i):   entries[i]:  lap | full  | c     becomes  lap + 1 | empty | c
+//! ```
+//!
+//! The answers Full and Empty are exact all the same: they are given only after a fresh look at the entry itself.
+//!
+//! # Orderings
+//!
+//! | pair | release side | acquire side | what crosses over |
+//! | --- | --- | --- | --- |
+//! | \[R1\] | `push_alone` stores the entry | a pop loads it; here when it looks ahead | the value in the cell |
+//! | \[R2\] | `pop_alone` stores the entry | a push loads it; here when it looks ahead | the cell was read out and may be written |
+//! | \[R3\] | the bound is stored after each run, and when the end ends | whoever starts at it | as on the ring's page |
+//!
+//! The bound falls behind by the run that is under way; it is a lower bound, and who starts there walks.
+//!
+//! A store is not an exchange: when `push_alone` returns, the value may still be on its way to the other processors.
+//! Whoever learns of the push by anything that synchronises finds it; a clock on the wall does not. See
+//! `docs/guarantees.md`.
+//!
+//! # Rules that are easy to break
+//!
+//! - Two on one side, one of them with stores, lose a value: both would own one cell. Hence `unsafe`.
+//! - What was remembered dies with the state: who becomes alone again looks again.
+//! - A pop reads before it stores: after the store the cell is a producer's.
+//!
+//! # Limits
+//!
+//! As the ring's. Source: own; looking ahead is what FastForward and MCRingBuffer do for their slots.
+
+#![allow(unsafe_code)]
+
+use super::swap::{CELL_MASK, FULL, Ring};
+use crate::sync::{AtomicU64, Ordering, order};
+use std::mem::MaybeUninit;
+
+/// Entries that are looked at together: those of one cache line.
+const AHEAD: usize = 8;
+
+/// The state of an end that is alone on its side.
+#[derive(Debug)]
+pub struct Alone {
+    /// The position of the first entry of this run.
+    first: u64,
+    /// Entries of the run that are done.
+    done: usize,
+    /// Entries of the run, all of them ready for this side when they were looked at.
+    known: usize,
+    words: [u64; AHEAD],
+}
+
+impl Alone {
+    fn new(first: u64) -> Self {
+        Self { first, done: 0, known: 0, words: [0; AHEAD] }
+    }
+
+    /// The next position.
+    fn at(&self) -> u64 {
+        self.first + self.done as u64
+    }
+
+    /// The word of the next entry, if that is known to be ready.
+    #[inline]
+    fn ready(&self) -> Option<u64> {
+        // `known` is at most AHEAD; the remainder tells the compiler.
+        (self.done < self.known).then(|| self.words[self.done % AHEAD])
+    }
+}
+
+impl<T> Ring<T> {
+    /// The state of a push side that is alone from now on.
+    pub fn begin_push_alone(&self) -> Alone {
+        Alone::new(self.tail.load(order("R3_load", Ordering::Acquire))) // [R3]
+    }
+
+    /// The push side is not alone any more.
+    pub fn end_push_alone(&self, end: &Alone) {
+        self.publish(&self.tail, end);
+    }
+
+    /// The state of a pop side that is alone from now on.
+    pub fn begin_pop_alone(&self) -> Alone {
+        Alone::new(self.head.load(order("R3_load", Ordering::Acquire))) // [R3]
+    }
+
+    /// The pop side is not alone any more.
+    pub fn end_pop_alone(&self, end: &Alone) {
+        self.publish(&self.head, end);
+    }
+
+    /// As [`Ring::push`].
+    ///
+    /// # Errors
+    ///
+    /// The value, if the ring was full at one moment of the call.
+    ///
+    /// # Safety
+    ///
+    /// From the making of `end`, by this ring, to its end nobody else pushes.
+    #[inline]
+    pub unsafe fn push_alone(&self, end: &mut Alone, value: T) -> Result<u64, T> {
+        let Some(word) = end.ready().or_else(|| self.look_for_room(end)) else {
+            return Err(value);
+        };
+        let cell = self.cell(word & CELL_MASK);
+        // SAFETY: an empty entry is changed by a producer only, and this is the one there is: the cell is its own.
+        cell.with_mut(|cell| unsafe { cell.write(MaybeUninit::new(value)) });
+        let at = end.at();
+        self.entry(at).store(word | FULL, order("R1_alone", Ordering::Release)); // [R1]
+        end.done += 1;
+        Ok(at)
+    }
+
+    /// As [`Ring::pop`].
+    ///
+    /// # Safety
+    ///
+    /// From the making of `end`, by this ring, to its end nobody else pops.
+    #[inline]
+    pub unsafe fn pop_alone(&self, end: &mut Alone) -> Option<(u64, T)> {
+        let word = end.ready().or_else(|| self.look_for_value(end))?;
+        let cell = self.cell(word & CELL_MASK);
+        // SAFETY: a full entry is changed by a consumer only, and this is the one there is: the cell is its own.
+        let value = cell.with_mut(|cell| unsafe { cell.read() });
+        let at = end.at();
+        let empty = self.turn_after(word ^ FULL);
+        self.entry(at).store(empty, order("R2_alone", Ordering::Release)); // [R2]
+        end.done += 1;
+        // SAFETY: the entry said full, so a push wrote the value, and [R1] makes that visible; the entry says so no more.
+        Some((at, unsafe { value.assume_init() }))
+    }
+
+    /// The oldest value, left where it is.
+    ///
+    /// # Safety
+    ///
+    /// As [`Ring::pop_alone`].
+    pub unsafe fn peek_alone<'a>(&'a self, end: &'a mut Alone) -> Option<&'a T> {
+        let word = end.ready().or_else(|| self.look_for_value(end))?;
+        // SAFETY: as for a pop; the value stays until this end pops, which needs the state that is borrowed here.
+        let value = self.cell(word & CELL_MASK).with_mut(|cell| unsafe { &*cell });
+        // SAFETY: the entry said full, so a push wrote the value, and [R1] makes that visible.
+        Some(unsafe { value.assume_init_ref() })
+    }
+
+    /// Begins a run at the entries from the tail on that can be pushed to, if there are any.
+    #[inline(never)]
+    fn look_for_room(&self, end: &mut Alone) -> Option<u64> {
+        self.publish(&self.tail, end);
+        self.look(end, 0, order("R2_ahead", Ordering::Acquire)) // [R2]
+    }
+
+    /// Begins a run at the entries from the head on that hold a value, if there are any.
+    #[inline(never)]
+    fn look_for_value(&self, end: &mut Alone) -> Option<u64> {
+        self.publish(&self.head, end);
+        self.look(end, FULL, order("R1_ahead", Ordering::Acquire)) // [R1]
+    }
+
+    /// Makes it known how far this end has come.
+    #[inline]
+    fn publish(&self, bound: &AtomicU64, end: &Alone) {
+        if end.done > 0 {
+            bound.store(self.after_run(end), order("R3_alone", Ordering::Release)); // [R3]
+        }
+    }
+
+    /// The position after what is done: a run ends at the end of a lap at the latest.
+    #[inline]
+    fn after_run(&self, end: &Alone) -> u64 {
+        if end.done == 0 { end.first } else { self.next(end.at() - 1) }
+    }
+
+    #[inline]
+    fn look(&self, end: &mut Alone, ready: u64, strong: Ordering) -> Option<u64> {
+        let mut at = self.after_run(end);
+        let mut seen = self.entry(at).load(strong); // [R1] [R2]
+        // The bound that the state began with may have been a little old.
+        while self.laps_ahead(seen, at) > 0 {
+            at = self.past(at, self.laps_ahead(seen, at));
+            seen = self.entry(at).load(strong); // [R1] [R2]
+        }
+        let wanted = self.turn(at) | ready;
+        let limit = AHEAD.min(self.capacity() - self.index(at));
+        let mut known = 0;
+        while seen & !CELL_MASK == wanted {
+            end.words[known] = seen;
+            known += 1;
+            if known == limit {
+                break;
+            }
+            seen = self.entry(at + known as u64).load(strong); // [R1] [R2]
+        }
+        (end.first, end.done, end.known) = (at, 0, known);
+        end.ready()
+    }
+}
