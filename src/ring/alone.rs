@@ -48,30 +48,26 @@ const AHEAD: usize = 8;
 /// The state of an end that is alone on its side.
 #[derive(Debug)]
 pub struct Alone {
-    /// The position of the first entry of this run.
-    first: u64,
-    /// Entries of the run that are done.
-    done: usize,
-    /// Entries of the run, all of them ready for this side when they were looked at.
+    /// The next position.
+    at: u64,
+    /// Words of the entries from `at` on that are known to be ready: from `next` up to `known`.
+    next: usize,
     known: usize,
     words: [u64; AHEAD],
+    /// A consumer that found nothing is close behind the producer, and looks ahead when there is something again.
+    close: bool,
 }
 
 impl Alone {
-    fn new(first: u64) -> Self {
-        Self { first, done: 0, known: 0, words: [0; AHEAD] }
-    }
-
-    /// The next position.
-    fn at(&self) -> u64 {
-        self.first + self.done as u64
+    fn new(at: u64) -> Self {
+        Self { at, next: 0, known: 0, words: [0; AHEAD], close: false }
     }
 
     /// The word of the next entry, if that is known to be ready.
     #[inline]
     fn ready(&self) -> Option<u64> {
         // `known` is at most AHEAD; the remainder tells the compiler.
-        (self.done < self.known).then(|| self.words[self.done % AHEAD])
+        (self.next < self.known).then(|| self.words[self.next % AHEAD])
     }
 }
 
@@ -81,19 +77,9 @@ impl<T> Ring<T> {
         Alone::new(self.tail.load(order("R3_load", Ordering::Acquire))) // [R3]
     }
 
-    /// The push side is not alone any more.
-    pub fn end_push_alone(&self, end: &Alone) {
-        self.publish(&self.tail, end);
-    }
-
     /// The state of a pop side that is alone from now on.
     pub fn begin_pop_alone(&self) -> Alone {
         Alone::new(self.head.load(order("R3_load", Ordering::Acquire))) // [R3]
-    }
-
-    /// The pop side is not alone any more.
-    pub fn end_pop_alone(&self, end: &Alone) {
-        self.publish(&self.head, end);
     }
 
     /// As [`Ring::push`].
@@ -113,9 +99,9 @@ impl<T> Ring<T> {
         let cell = self.cell(word & CELL_MASK);
         // SAFETY: an empty entry is changed by a producer only, and this is the one there is: the cell is its own.
         cell.with_mut(|cell| unsafe { cell.write(MaybeUninit::new(value)) });
-        let at = end.at();
+        let at = end.at;
         self.entry(at).store(word | FULL, order("R1_alone", Ordering::Release)); // [R1]
-        end.done += 1;
+        self.advance(end, &self.tail);
         Ok(at)
     }
 
@@ -126,14 +112,14 @@ impl<T> Ring<T> {
     /// From the making of `end`, by this ring, to its end nobody else pops.
     #[inline]
     pub unsafe fn pop_alone(&self, end: &mut Alone) -> Option<(u64, T)> {
-        let word = end.ready().or_else(|| self.look_for_value(end))?;
+        let word = self.next_value(end)?;
         let cell = self.cell(word & CELL_MASK);
         // SAFETY: a full entry is changed by a consumer only, and this is the one there is: the cell is its own.
         let value = cell.with_mut(|cell| unsafe { cell.read() });
-        let at = end.at();
+        let at = end.at;
         let empty = self.turn_after(word ^ FULL);
         self.entry(at).store(empty, order("R2_alone", Ordering::Release)); // [R2]
-        end.done += 1;
+        self.advance(end, &self.head);
         // SAFETY: the entry said full, so a push wrote the value, and [R1] makes that visible; the entry says so no more.
         Some((at, unsafe { value.assume_init() }))
     }
@@ -144,52 +130,62 @@ impl<T> Ring<T> {
     ///
     /// As [`Ring::pop_alone`].
     pub unsafe fn peek_alone<'a>(&'a self, end: &'a mut Alone) -> Option<&'a T> {
-        let word = end.ready().or_else(|| self.look_for_value(end))?;
+        let word = self.next_value(end)?;
         // SAFETY: as for a pop; the value stays until this end pops, which needs the state that is borrowed here.
         let value = self.cell(word & CELL_MASK).with_mut(|cell| unsafe { &*cell });
         // SAFETY: the entry said full, so a push wrote the value, and [R1] makes that visible.
         Some(unsafe { value.assume_init_ref() })
     }
 
-    /// Begins a run at the entries from the tail on that can be pushed to, if there are any.
+    /// The entry at `at` is done.
+    #[inline]
+    fn advance(&self, end: &mut Alone, bound: &AtomicU64) {
+        end.next += 1;
+        end.at = self.next(end.at);
+        bound.store(end.at, order("R3_alone", Ordering::Release)); // [R3]
+    }
+
+    /// The word of the next entry that holds a value.
+    #[inline]
+    fn next_value(&self, end: &mut Alone) -> Option<u64> {
+        if let Some(word) = end.ready() {
+            return Some(word);
+        }
+        if !end.close {
+            let seen = self.entry(end.at).load(order("R1_ahead", Ordering::Acquire)); // [R1]
+            if seen & !CELL_MASK == self.turn(end.at) | FULL {
+                return Some(seen);
+            }
+        }
+        self.look_for_value(end)
+    }
+
+    /// Remembers the entries from the tail on that can be pushed to, if there are any.
     #[inline(never)]
     fn look_for_room(&self, end: &mut Alone) -> Option<u64> {
-        self.publish(&self.tail, end);
         self.look(end, 0, order("R2_ahead", Ordering::Acquire)) // [R2]
     }
 
-    /// Begins a run at the entries from the head on that hold a value, if there are any.
+    /// Remembers the entries from the head on that hold a value, if there are any.
     #[inline(never)]
     fn look_for_value(&self, end: &mut Alone) -> Option<u64> {
-        self.publish(&self.head, end);
-        self.look(end, FULL, order("R1_ahead", Ordering::Acquire)) // [R1]
-    }
-
-    /// Makes it known how far this end has come.
-    #[inline]
-    fn publish(&self, bound: &AtomicU64, end: &Alone) {
-        if end.done > 0 {
-            bound.store(self.after_run(end), order("R3_alone", Ordering::Release)); // [R3]
-        }
-    }
-
-    /// The position after what is done: a run ends at the end of a lap at the latest.
-    #[inline]
-    fn after_run(&self, end: &Alone) -> u64 {
-        if end.done == 0 { end.first } else { self.next(end.at() - 1) }
+        let found = self.look(end, FULL, order("R1_ahead", Ordering::Acquire)); // [R1]
+        end.close = end.known < AHEAD;
+        found
     }
 
     #[inline]
     fn look(&self, end: &mut Alone, ready: u64, strong: Ordering) -> Option<u64> {
-        let mut at = self.after_run(end);
+        let mut at = end.at;
         let mut seen = self.entry(at).load(strong); // [R1] [R2]
         // The bound that the state began with may have been a little old.
         while self.laps_ahead(seen, at) > 0 {
             at = self.past(at, self.laps_ahead(seen, at));
             seen = self.entry(at).load(strong); // [R1] [R2]
         }
+        end.at = at;
         let wanted = self.turn(at) | ready;
-        let limit = AHEAD.min(self.capacity() - self.index(at));
+        let limit = AHEAD.min(self.capacity() - self.index(at)); // not beyond the lap
         let mut known = 0;
         while seen & !CELL_MASK == wanted {
             end.words[known] = seen;
@@ -199,7 +195,7 @@ impl<T> Ring<T> {
             }
             seen = self.entry(at + known as u64).load(strong); // [R1] [R2]
         }
-        (end.first, end.done, end.known) = (at, 0, known);
+        (end.next, end.known) = (0, known);
         end.ready()
     }
 }

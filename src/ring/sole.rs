@@ -86,13 +86,6 @@ impl<T> Producer<T> {
     }
 }
 
-impl<T> Drop for Producer<T> {
-    fn drop(&mut self) {
-        // Before the count falls, which is when the sender goes.
-        self.sender.shared.ring.end_push_alone(&self.alone);
-    }
-}
-
 /// A push by a producer, for as long as it is borrowed.
 pub(super) struct AlonePush<'a, T> {
     ring: &'a Ring<T>,
@@ -171,13 +164,6 @@ impl<T> Consumer<T> {
 
     fn ring(&self) -> &Ring<T> {
         &self.receiver.shared.ring
-    }
-}
-
-impl<T> Drop for Consumer<T> {
-    fn drop(&mut self) {
-        // Before the count falls, which is when the receiver goes.
-        self.receiver.shared.ring.end_pop_alone(&self.alone);
     }
 }
 
