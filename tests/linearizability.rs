@@ -30,8 +30,8 @@ mod parties;
 mod vyukov;
 
 use history::{Answer, Call, judge, told};
-use millstream::ring::bounded;
-use parties::{Both, Draw, Party, play};
+use millstream::ring::{bounded, spsc};
+use parties::{Draw, Ends, Menu, Party, play, take_the_rest};
 use vyukov::{Control, Vyukov};
 
 /// See "The clock" above.
@@ -90,7 +90,7 @@ struct Found {
     unexplained: Option<String>,
 }
 
-/// So many rounds of so many calls by each party, all at once; a queue that is emptied between two rounds.
+/// So many rounds of so many calls by each party, all at once; then they take out what is left.
 #[derive(Clone, Copy)]
 struct Shape {
     capacity: usize,
@@ -101,8 +101,8 @@ struct Shape {
 }
 
 impl Shape {
-    /// Each party has a thread; `empty` takes out what a round left.
-    fn play(&self, parties: &mut [Box<dyn Party>], empty: &(dyn Fn() + Sync)) -> Found {
+    /// Each party has a thread.
+    fn play(&self, parties: &mut [Box<dyn Party>]) -> Found {
         let _alone = CORES.lock().unwrap_or_else(PoisonError::into_inner);
         let meeting = Meeting::of(parties.len());
         let rounds: Vec<Vec<Vec<Call>>> = thread::scope(|scope| {
@@ -111,11 +111,9 @@ impl Shape {
                 let round = move |round: usize| {
                     meeting.wait();
                     let draw = Draw::new(((self.seed << 20 | round) << 4 | number) as u64);
-                    let calls = play(&mut **party, number, self.calls, draw, now);
+                    let mut calls = play(&mut **party, number, self.calls, draw, now);
                     meeting.wait();
-                    if number == 0 {
-                        empty(); // the others wait for the next round
-                    }
+                    calls.extend(take_the_rest(&mut **party, now));
                     calls
                 };
                 playing.push(scope.spawn(move || (0..self.rounds).map(round).collect()));
@@ -170,20 +168,15 @@ impl Found {
 
 /// Histories of each shape that have calls at one time: these can show something. The cores are shared with whatever else
 /// runs, so it cannot be said how many rounds that takes, only when to give up.
-const OVERLAPPING_WANTED: usize = 1_700;
-const SETS_MAX: usize = 10;
-const SET: usize = 500;
+const OVERLAPPING_WANTED: usize = 1_000;
+const SETS_MAX: usize = 12;
+const SET: usize = 250;
 
 /// Sets of rounds until enough calls met, or enough was tried.
-fn play_sets(
-    name: &str,
-    shape: Shape,
-    parties: &mut [Box<dyn Party>],
-    empty: &(dyn Fn() + Sync),
-) -> Found {
+fn play_sets(name: &str, shape: Shape, parties: &mut [Box<dyn Party>]) -> Found {
     let mut found = Found::default();
     for seed in 0..SETS_MAX {
-        found.add(Shape { rounds: SET, seed, ..shape }.play(parties, empty));
+        found.add(Shape { rounds: SET, seed, ..shape }.play(parties));
         if found.overlapping >= OVERLAPPING_WANTED || found.unexplained.is_some() {
             break;
         }
@@ -193,13 +186,18 @@ fn play_sets(
     found
 }
 
-fn shared_ends(capacity: usize, threads: usize, calls: usize) -> Found {
-    let (sender, receiver) = bounded(capacity);
-    let both = |_| Box::new(Both(sender.clone(), receiver.clone())) as Box<dyn Party>;
+/// Several threads with both ends each.
+fn shared_ends(menu: Menu, shape: Shape, threads: usize) -> Found {
+    let (sender, receiver) = bounded(shape.capacity);
+    let both = |_| Ends::both(menu, sender.clone(), receiver.clone());
     let mut parties: Vec<_> = (0..threads).map(both).collect();
-    let name = format!("capacity {capacity}, {threads} threads, {calls} calls each");
-    let shape = Shape { capacity, rounds: 0, calls, seed: 0 };
-    play_sets(&name, shape, &mut parties, &|| receiver.try_iter().for_each(|_| ()))
+    let (capacity, calls) = (shape.capacity, shape.calls);
+    let name = format!("{menu:?}, capacity {capacity}, {threads} threads, {calls} calls each");
+    play_sets(&name, shape, &mut parties)
+}
+
+const fn shape(capacity: usize, calls: usize) -> Shape {
+    Shape { capacity, rounds: 0, calls, seed: 0 }
 }
 
 /// Promise: the channel is a bounded queue, Full, Empty and lengths included, whatever its threads call at once.
@@ -209,10 +207,47 @@ fn calls_of_real_threads_have_an_order() {
     for (capacity, threads, calls) in
         [(1, 3, 25), (1, 4, 15), (2, 3, 20), (2, 4, 25), (3, 4, 10), (5, 4, 20)]
     {
-        all.add(shared_ends(capacity, threads, calls));
+        all.add(shared_ends(Menu::Single, shape(capacity, calls), threads));
     }
     all.report("all");
     assert!(all.overlapping > 0, "calls that take turns prove nothing");
+}
+
+/// Promise: the same of batches: each value goes in and comes out at its own moment, in the order of its batch.
+#[test]
+fn batches_of_real_threads_have_an_order() {
+    for (capacity, threads, calls) in [(2, 3, 12), (4, 4, 10)] {
+        shared_ends(Menu::Batches(4), shape(capacity, calls), threads);
+    }
+}
+
+/// Promise: the same of ends that are alone, as far as they are ordered by what synchronises; the clock does.
+#[test]
+fn ends_that_are_alone_have_an_order() {
+    for (capacity, calls) in [(1, 20), (2, 30), (3, 40), (9, 40)] {
+        let (producer, consumer) = spsc(capacity);
+        let menu = Menu::Batches(4);
+        let mut parties = [Ends::producer(menu, producer), Ends::consumer(menu, consumer)];
+        let name = format!("alone, capacity {capacity}, {calls} calls each");
+        play_sets(&name, shape(capacity, calls), &mut parties);
+    }
+}
+
+/// Promise: the same of one that is alone against several.
+#[test]
+fn one_that_is_alone_and_several_have_an_order() {
+    let (menu, shape) = (Menu::Batches(4), shape(3, 15));
+    let (sender, receiver) = bounded(shape.capacity);
+    let producer = sender.try_into_producer().unwrap_or_else(|_| panic!("the only sender"));
+    let takes = [receiver.clone(), receiver].map(|end| Ends::receiver(menu, end));
+    let mut parties: Vec<_> = takes.into_iter().chain([Ends::producer(menu, producer)]).collect();
+    play_sets("a producer and two receivers", shape, &mut parties);
+
+    let (sender, receiver) = bounded(shape.capacity);
+    let consumer = receiver.try_into_consumer().unwrap_or_else(|_| panic!("the only receiver"));
+    let gives = [sender.clone(), sender].map(|end| Ends::sender(menu, end));
+    let mut parties: Vec<_> = gives.into_iter().chain([Ends::consumer(menu, consumer)]).collect();
+    play_sets("two senders and a consumer", shape, &mut parties);
 }
 
 /// Promise: the same of long histories, in which the threads are surely at it together.
@@ -220,10 +255,10 @@ fn calls_of_real_threads_have_an_order() {
 fn long_histories_of_real_threads_have_an_order() {
     for (capacity, threads) in [(1, 4), (2, 4), (3, 3)] {
         let (sender, receiver) = bounded(capacity);
-        let both = |_| Box::new(Both(sender.clone(), receiver.clone())) as Box<dyn Party>;
+        let both = |_| Ends::both(Menu::Single, sender.clone(), receiver.clone());
         let mut parties: Vec<_> = (0..threads).map(both).collect();
-        let shape = Shape { capacity, rounds: 100, calls: 250, seed: 0 };
-        let found = shape.play(&mut parties, &|| receiver.try_iter().for_each(|_| ()));
+        let shape = Shape { rounds: 100, ..shape(capacity, 250) };
+        let found = shape.play(&mut parties);
         found.report(&format!("capacity {capacity}, {threads} threads, 250 calls each"));
         assert_eq!(found.unexplained, None, "no queue of {capacity} answers so");
     }
@@ -236,7 +271,7 @@ fn a_ring_with_false_answers_is_found_out() {
     let party = |_| Box::new(Control(ring.clone())) as Box<dyn Party>;
     let mut parties: Vec<_> = (0..4).map(party).collect();
     let shape = Shape { capacity: 2, rounds: 500, calls: 15, seed: 0 };
-    let found = shape.play(&mut parties, &|| while ring.pop().is_some() {});
+    let found = shape.play(&mut parties);
     found.report("the control");
     assert!(found.unexplained.is_some(), "its false answers were not seen");
 }
@@ -256,13 +291,14 @@ fn expect(linearizable: bool, history: &[Vec<Call>]) {
     assert_eq!(judge(history, 2).linearizable, linearizable, "\n{}", told(history));
 }
 
-use Answer::{Empty, Full, IsEmpty, IsFull, Length, Popped, Pushed};
+use Answer::{Empty, Front, Full, IsEmpty, IsFull, Length, Popped, Pushed};
 
 #[test]
 fn what_a_queue_answers_has_an_order() {
     expect(true, &[]);
     expect(true, &in_turn(&[Empty, Pushed(1), Pushed(2), Full, Popped(1), Popped(2), Empty]));
     expect(true, &in_turn(&[Length(0), IsEmpty(true), Pushed(1), Length(1), IsEmpty(false)]));
+    expect(true, &in_turn(&[Front(None), Pushed(1), Pushed(2), Front(Some(1)), Popped(1)]));
     expect(true, &in_turn(&[IsFull(false), Pushed(1), Pushed(2), IsFull(true), Length(2)]));
 }
 
@@ -305,6 +341,8 @@ fn false_full_and_false_empty_have_no_order() {
     expect(false, &in_turn(&[Pushed(1), Full]));
     expect(false, &in_turn(&[Pushed(1), IsFull(true)]));
     expect(false, &in_turn(&[Pushed(1), IsEmpty(true)]));
+    expect(false, &in_turn(&[Pushed(1), Front(None)]));
+    expect(false, &in_turn(&[Pushed(1), Pushed(2), Front(Some(2))]));
     expect(false, &in_turn(&[Pushed(1), Length(0)]));
     expect(false, &in_turn(&[Pushed(1), Pushed(2), Pushed(3)])); // more than it holds
     // The control's fault: the first push is still under way, and hides the second one's value.
@@ -378,6 +416,7 @@ fn plain_queue_answers(order: &[Call]) -> bool {
         Popped(value) => queue.pop_front() == Some(value),
         Full => queue.len() == 2,
         Empty => queue.is_empty(),
+        Front(value) => queue.front().copied() == value,
         Length(length) => queue.len() == length,
         IsEmpty(empty) => queue.is_empty() == empty,
         IsFull(full) => (queue.len() == 2) == full,
@@ -392,11 +431,12 @@ fn the_search_agrees_with_trying_every_order() {
     const HISTORIES: usize = 3_000;
     for _ in 0..HISTORIES {
         let one = |draw: &mut Draw, clock: &mut u64| {
-            let answer = match draw.below(9) {
+            let answer = match draw.below(10) {
                 0..3 => Pushed(draw.below(3) as u64),
                 3..6 => Popped(draw.below(3) as u64),
                 6 => Full,
                 7 => Empty,
+                8 => Front([None, Some(0), Some(1)][draw.below(3)]),
                 _ => Length(draw.below(3)),
             };
             let start = *clock + draw.below(4) as u64;

@@ -5,13 +5,13 @@
 //! explains, Full, Empty and lengths included. The clock is a counter that shuttle does not know, so reading it
 //! changes no schedule; shuttle runs one thread at a time, so the counter's order is the order of the steps.
 //!
-//! Turns of few bits that wrap after two laps ([`old`]): wide enough that no thread is stalled for half of all laps,
-//! which would be a false answer by design (a turn that is half of them ahead looks like one behind).
+//! Turns of few bits that wrap after two laps ([`old`]): as few as may be, without letting a thread be stalled for half
+//! of all laps. That would be a false answer by design: a turn that is half of them ahead looks like one behind.
 #![cfg(shuttle)]
 
 use loom_tests::schedules;
 use millstream::modelled::{EventCount, Layout, Ring, Shape, end_thread, mutant, over};
-use millstream::ring::{Receiver, Sender, TryRecvError, TrySendError};
+use millstream::ring::{Receiver, Sender, TryRecvError, TrySendError, WaitStrategy};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::sync::{Arc, Barrier};
@@ -26,7 +26,7 @@ mod parties;
 mod vyukov;
 
 use history::{Answer, Call, Recorder, judge, told};
-use parties::{Both, Draw, Party, play};
+use parties::{Draw, Ends, Menu, Party, play, take_the_rest};
 use vyukov::{Control, Vyukov};
 
 /// Unseen by shuttle: no step of the schedule.
@@ -42,14 +42,16 @@ fn shape(capacity: usize) -> Shape {
 }
 
 /// The same, two laps before its turns wrap.
-fn old(capacity: usize) -> Shape {
-    let turn_bits = if capacity == 1 { 4 } else { 3 };
+fn old(turn_bits: u32, capacity: usize) -> Shape {
     Shape { turn_bits, lap: (1 << turn_bits) - 2, ..shape(capacity) }
 }
 
 fn channel<T>(shape: Shape) -> (Sender<T>, Receiver<T>) {
-    over(Ring::shaped(shape))
+    over(Ring::shaped(shape), WaitStrategy::Park)
 }
+
+/// Counts those that share it; unseen by shuttle.
+type Token = std::sync::Arc<()>;
 
 /// A number that the schedule decides, so that a replay draws it again.
 fn draw() -> Draw {
@@ -68,56 +70,139 @@ fn expect_linearizable(history: &[Vec<Call>], capacity: usize) {
     assert!(explained, "no queue of {capacity} answers so:\n{}", told(history));
 }
 
-/// Every party on a thread of its own makes so many calls; what they were told must be explained by a queue.
-fn check_history(parties: Vec<Box<dyn Party>>, calls: usize, capacity: usize) {
+/// Do the parties leave when they have played? The first one never does: nobody shall be told of the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    Never,
+    AtOnce,
+}
+
+/// Every party on a thread of its own makes so many calls; what they were told, and what is left in the
+/// end, must be explained by a queue.
+fn check_history(parties: Vec<Box<dyn Party>>, calls: usize, leave: Leave, capacity: usize) {
     let playing = parties.into_iter().enumerate().map(|(thread, mut party)| {
         let draw = draw();
-        thread::spawn(move || (play(&mut *party, thread, calls, draw, now), party))
+        thread::spawn(move || {
+            let calls = play(&mut *party, thread, calls, draw, now);
+            (calls, (leave == Leave::Never || thread == 0).then_some(party))
+        })
     });
     let playing: Vec<_> = playing.collect();
-    // The ends live until all have played: nobody is disconnected.
-    let (history, _ends): (Vec<Vec<Call>>, Vec<_>) = join(playing).into_iter().unzip();
+    let (mut history, stayed): (Vec<Vec<Call>>, Vec<_>) = join(playing).into_iter().unzip();
+    let rest = stayed.into_iter().flatten().flat_map(|mut party| take_the_rest(&mut *party, now));
+    history.push(rest.collect());
     expect_linearizable(&history, capacity);
 }
 
-/// Two to four threads, sixteen calls at most between them.
-fn mixed_calls(shape: Shape) {
+/// Two to four threads with both ends, sixteen calls at most between them.
+fn mixed_calls(menu: Menu, leave: Leave, shape: Shape) {
     let threads = thread_rng().gen_range(2..=4);
     let (sender, receiver) = channel(shape);
-    let both = || Box::new(Both(sender.clone(), receiver.clone())) as Box<dyn Party>;
-    check_history((0..threads).map(|_| both()).collect(), 16 / threads, shape.capacity);
+    let both = || Ends::both(menu, sender.clone(), receiver.clone());
+    let parties = (0..threads).map(|_| both()).collect();
+    drop((sender, receiver)); // or no end would ever be alone
+    check_history(parties, 16 / threads, leave, shape.capacity);
 }
 
 /// Promise: the channel is a bounded queue, whatever two to four threads call at once.
 #[test]
 fn calls_on_one_entry_have_an_order() {
-    schedules(|| mixed_calls(shape(1)));
+    schedules(|| mixed_calls(Menu::Single, Leave::Never, shape(1)));
 }
 
 #[test]
 fn calls_on_two_entries_have_an_order() {
-    schedules(|| mixed_calls(shape(2)));
+    schedules(|| mixed_calls(Menu::Single, Leave::Never, shape(2)));
 }
 
 #[test]
 fn calls_on_three_entries_have_an_order() {
-    schedules(|| mixed_calls(shape(3)));
+    schedules(|| mixed_calls(Menu::Single, Leave::Never, shape(3)));
 }
 
 /// Promise: the same while turns wrap.
 #[test]
 fn calls_on_one_entry_have_an_order_while_turns_wrap() {
-    schedules(|| mixed_calls(old(1)));
+    schedules(|| mixed_calls(Menu::Single, Leave::Never, old(4, 1)));
 }
 
 #[test]
 fn calls_on_two_entries_have_an_order_while_turns_wrap() {
-    schedules(|| mixed_calls(old(2)));
+    schedules(|| mixed_calls(Menu::Single, Leave::Never, old(3, 2)));
 }
 
 #[test]
 fn calls_on_three_entries_have_an_order_while_turns_wrap() {
-    schedules(|| mixed_calls(old(3)));
+    schedules(|| mixed_calls(Menu::Single, Leave::Never, old(3, 3)));
+}
+
+/// Promise: a batch is its values one by one, in order, and says Full or Empty only when it was so; ends that are left
+/// alone go over to stores and back while others come to their end.
+#[test]
+fn batches_and_turns_on_one_entry_have_an_order() {
+    schedules(|| mixed_calls(Menu::Batches(2), Leave::AtOnce, old(5, 1)));
+}
+
+#[test]
+fn batches_and_turns_on_two_entries_have_an_order() {
+    schedules(|| mixed_calls(Menu::Batches(3), Leave::AtOnce, shape(2)));
+}
+
+#[test]
+fn batches_and_turns_on_three_entries_have_an_order() {
+    schedules(|| mixed_calls(Menu::Batches(3), Leave::AtOnce, old(4, 3)));
+}
+
+/// One end on each side, calling as much as the others together.
+fn alone_on_both_sides(shape: Shape) {
+    let (sender, receiver) = channel(shape);
+    let producer = sender.try_into_producer().unwrap_or_else(|_| panic!("the only sender"));
+    let consumer = receiver.try_into_consumer().unwrap_or_else(|_| panic!("the only receiver"));
+    let menu = Menu::Batches(3);
+    let parties = vec![Ends::producer(menu, producer), Ends::consumer(menu, consumer)];
+    check_history(parties, 8, Leave::Never, shape.capacity);
+}
+
+/// Promise: ends that are alone make a bounded queue, with batches, peeks and changes to shared ends and back. (Stores
+/// that are late to arrive, as real processors have them, are not in this world.)
+#[test]
+fn ends_that_are_alone_have_an_order_on_one_entry() {
+    schedules(|| alone_on_both_sides(shape(1)));
+}
+
+#[test]
+fn ends_that_are_alone_have_an_order_on_two_entries() {
+    schedules(|| alone_on_both_sides(shape(2)));
+}
+
+#[test]
+fn ends_that_are_alone_have_an_order_on_three_entries_while_turns_wrap() {
+    schedules(|| alone_on_both_sides(old(3, 3)));
+}
+
+/// Promise: the same of one that is alone against several.
+#[test]
+fn a_producer_and_two_receivers_have_an_order() {
+    schedules(|| {
+        let (sender, receiver) = channel(shape(2));
+        let producer = sender.try_into_producer().unwrap_or_else(|_| panic!("the only sender"));
+        let menu = Menu::Batches(3);
+        let takes = [receiver.clone(), receiver].map(|end| Ends::receiver(menu, end));
+        let parties = [Ends::producer(menu, producer)].into_iter().chain(takes).collect();
+        check_history(parties, 5, Leave::Never, 2);
+    });
+}
+
+#[test]
+fn two_senders_and_a_consumer_have_an_order() {
+    schedules(|| {
+        let (sender, receiver) = channel(shape(2));
+        let consumer = receiver.try_into_consumer().unwrap_or_else(|_| panic!("the only receiver"));
+        let menu = Menu::Batches(3);
+        let gives = [sender.clone(), sender].map(|end| Ends::sender(menu, end));
+        let parties = [Ends::consumer(menu, consumer)].into_iter().chain(gives).collect();
+        check_history(parties, 5, Leave::AtOnce, 2);
+    });
 }
 
 /// The control: with the fault `vyukov` another ring takes the channel's place, whose Full and Empty are false now and
@@ -129,33 +214,30 @@ fn false_answers_are_found() {
         let (ring, (sender, receiver)) = (Arc::new(Vyukov::new(2)), channel(shape(2)));
         let party = |_| match claims_first {
             true => Box::new(Control(ring.clone())) as Box<dyn Party>,
-            false => Box::new(Both(sender.clone(), receiver.clone())),
+            false => Ends::both(Menu::Single, sender.clone(), receiver.clone()),
         };
-        check_history((0..3).map(party).collect(), 4, 2);
+        check_history((0..3).map(party).collect(), 4, Leave::Never, 2);
     });
 }
 
 /// What one thread of an engine does until it is told of the end.
-fn receive_all(receiver: &Receiver<u64>) -> Vec<Call> {
-    let mut recorder = Recorder::new(now);
-    let mut more = true;
+fn receive_each(mut receive: impl FnMut() -> Option<u64>) -> Vec<Call> {
+    let (mut recorder, mut more) = (Recorder::new(now), true);
     while more {
-        recorder.note(|| match receiver.recv() {
-            Ok(value) => [Answer::Popped(value)],
-            Err(_) => {
-                more = false;
-                [Answer::Empty]
-            }
+        recorder.note(|| {
+            let value = receive();
+            more = value.is_some();
+            [value.map_or(Answer::Empty, Answer::Popped)]
         });
     }
     recorder.calls()
 }
 
-fn send_all(sender: &Sender<u64>, values: impl Iterator<Item = u64>) -> Vec<Call> {
+fn send_each(values: impl Iterator<Item = u64>, mut send: impl FnMut(u64) -> bool) -> Vec<Call> {
     let mut recorder = Recorder::new(now);
     for value in values {
         recorder.note(|| {
-            sender.send(value).expect("a receiver is held");
+            assert!(send(value), "a receiver is held");
             [Answer::Pushed(value)]
         });
     }
@@ -168,11 +250,12 @@ fn engine(shape: Shape, senders: u64, receivers: usize, each: u64) {
     let (sender, receiver) = channel(shape);
     let sending = (1..=senders).map(|name| {
         let sender = sender.clone();
-        thread::spawn(move || send_all(&sender, name * 1000..name * 1000 + each))
+        let values = name * 1000..name * 1000 + each;
+        thread::spawn(move || send_each(values, |value| sender.send(value).is_ok()))
     });
     let receiving = (0..receivers).map(|_| {
         let receiver = receiver.clone();
-        thread::spawn(move || receive_all(&receiver))
+        thread::spawn(move || receive_each(|| receiver.recv().ok()))
     });
     let running: Vec<_> = sending.chain(receiving).collect();
     drop((sender, receiver));
@@ -195,7 +278,84 @@ fn three_senders_and_two_receivers_share_two_entries() {
 
 #[test]
 fn three_senders_and_three_receivers_share_one_entry_while_turns_wrap() {
-    schedules(|| engine(old(1), 3, 3, 2));
+    schedules(|| engine(old(4, 1), 3, 3, 2));
+}
+
+/// Sends all values in batches of two, waiting for room: whatever is done, none is lost.
+fn send_in_batches(mut send: impl FnMut(Vec<u64>) -> bool, values: Vec<u64>) -> Vec<Call> {
+    let mut recorder = Recorder::new(now);
+    for batch in values.chunks(2) {
+        recorder.note(|| {
+            assert!(send(batch.to_vec()), "a receiver is held");
+            batch.iter().map(|value| Answer::Pushed(*value)).collect::<Vec<_>>()
+        });
+    }
+    recorder.calls()
+}
+
+/// Receives in batches of three until it is told of the end.
+fn receive_in_batches(mut receive: impl FnMut(&mut Vec<u64>, usize) -> bool) -> Vec<Call> {
+    const LIMIT: usize = 3;
+    let (mut recorder, mut more) = (Recorder::new(now), true);
+    while more {
+        recorder.note(|| {
+            let mut values = Vec::new();
+            more = receive(&mut values, LIMIT);
+            let less = values.len() < LIMIT; // so it found the ring empty at last
+            let popped = values.into_iter().map(Answer::Popped);
+            popped.chain(less.then_some(Answer::Empty)).collect::<Vec<_>>()
+        });
+    }
+    recorder.calls()
+}
+
+/// Promise: blocking batches lose nothing, and nobody sleeps for ever: one notification serves for several values.
+#[test]
+fn batches_that_wait_share_two_entries() {
+    schedules(|| {
+        let (sender, receiver) = channel(shape(2));
+        let sending = [1000, 2000].map(|first: u64| {
+            let sender = sender.clone();
+            let send = move |values| sender.send_many(values).is_ok();
+            thread::spawn(move || send_in_batches(send, (first..first + 4).collect()))
+        });
+        let receiving = [(), ()].map(|()| {
+            let receiver = receiver.clone();
+            let receive = move |into: &mut Vec<u64>, limit| receiver.recv_many(into, limit).is_ok();
+            thread::spawn(move || receive_in_batches(receive))
+        });
+        drop((sender, receiver));
+        expect_linearizable(&join(sending.into_iter().chain(receiving)), 2);
+    });
+}
+
+/// Promise: the same of ends that are alone; beside the producer, which waits, its consumer sleeps and is woken.
+#[test]
+fn ends_that_are_alone_wait_for_each_other() {
+    schedules(|| {
+        let capacity = thread_rng().gen_range(1..=2);
+        let (sender, receiver) = channel(shape(capacity));
+        let mut producer = sender.try_into_producer().unwrap_or_else(|_| panic!("the only sender"));
+        let mut consumer =
+            receiver.try_into_consumer().unwrap_or_else(|_| panic!("the only receiver"));
+        let in_batches = thread_rng().r#gen();
+        let sending = thread::spawn(move || {
+            if in_batches {
+                return send_in_batches(
+                    |values| producer.send_many(values).is_ok(),
+                    (0..6).collect(),
+                );
+            }
+            send_each(0..6, |value| producer.send(value).is_ok())
+        });
+        let receiving = thread::spawn(move || {
+            if in_batches {
+                return receive_in_batches(|into, limit| consumer.recv_many(into, limit).is_ok());
+            }
+            receive_each(|| consumer.recv().ok())
+        });
+        expect_linearizable(&join([sending, receiving]), capacity);
+    });
 }
 
 /// Promise: deadlines that pass beside wake-ups lose no value and no wake-up: who waits for ever is still served.
@@ -260,15 +420,20 @@ fn the_end_comes_after_the_last_value() {
     });
 }
 
-/// Promise: when the last receivers go, no value stays behind: it was received, came back, or was dropped with the ring.
+/// Promise: when the last receivers go, no value stays behind: it was received, came back, or was dropped with the ring;
+/// those of batches too.
 #[test]
 fn nothing_stays_behind_when_the_receivers_leave() {
     schedules(|| {
-        let token = std::sync::Arc::new(());
+        let token = Token::new(());
         let (sender, receiver) = channel(shape(2));
-        let sending = [(), ()].map(|()| {
+        let sending = [1, 1, 3].map(|batch: usize| {
             let (sender, token) = (sender.clone(), token.clone());
-            thread::spawn(move || while sender.send(token.clone()).is_ok() {})
+            let send_one = move |token| match batch {
+                1 => sender.send(token).is_ok(),
+                _ => sender.send_many(vec![token; batch]).is_ok(),
+            };
+            thread::spawn(move || while send_one(token.clone()) {})
         });
         let receiving = [0, 2].map(|enough| {
             let receiver = receiver.clone();
@@ -277,17 +442,42 @@ fn nothing_stays_behind_when_the_receivers_leave() {
         drop(receiver);
         join(sending);
         join(receiving);
-        assert_eq!(std::sync::Arc::strong_count(&token), 1, "a value stayed behind");
-        assert!(sender.is_empty());
-        assert!(sender.try_send(token).as_ref().is_err_and(TrySendError::is_disconnected));
+        expect_abandoned(&sender, token);
     });
+}
+
+#[test]
+fn nothing_stays_behind_of_a_producer() {
+    schedules(|| {
+        let token = Token::new(());
+        let (sender, receiver) = channel(shape(2));
+        let mut producer = sender.try_into_producer().unwrap_or_else(|_| panic!("the only sender"));
+        let theirs = token.clone();
+        let sending = thread::spawn(move || {
+            while producer.send(theirs.clone()).is_ok()
+                && producer.send_many([theirs.clone()]).is_ok()
+            {}
+            producer
+        });
+        let receiving = thread::spawn(move || receiver.iter().take(2).count());
+        assert_eq!(join([receiving]), [2]);
+        let producer = sending.join().expect("a thread that panics ends the model");
+        expect_abandoned(&producer.into_sender(), token);
+    });
+}
+
+/// No value is left in the channel, and none goes in.
+fn expect_abandoned(sender: &Sender<Token>, token: Token) {
+    assert_eq!(Token::strong_count(&token), 1, "a value stayed behind");
+    assert!(sender.is_empty());
+    assert!(sender.try_send(token).as_ref().is_err_and(TrySendError::is_disconnected));
 }
 
 /// Promise: what a channel still holds is dropped with it.
 #[test]
 fn what_is_left_is_dropped() {
     schedules(|| {
-        let token = std::sync::Arc::new(());
+        let token = Token::new(());
         let ring = Arc::new(Ring::shaped(shape(2)));
         let pushing = [(), (), ()].map(|()| {
             let (ring, token) = (ring.clone(), token.clone());
@@ -296,7 +486,7 @@ fn what_is_left_is_dropped() {
         drop(ring.push(token.clone())); // or it comes back: two of the others may be in
         join(pushing);
         drop(ring);
-        assert_eq!(std::sync::Arc::strong_count(&token), 1);
+        assert_eq!(Token::strong_count(&token), 1);
     });
 }
 

@@ -20,6 +20,8 @@ const MUTANTS: &[(&str, &str)] = &[
     ("len_once", "calls_on_three_entries"),
     ("cell_forgotten", "calls_on_one_entry"),
     ("no_drop", "what_is_left"),
+    // ring/alone.rs
+    ("old_bound", "two_senders_and_a_consumer"),
     // ring/cells.rs
     ("late_id", "threads_come_and_go"),
     // event.rs

@@ -36,6 +36,8 @@ pub enum Answer {
     Popped(u64),
     /// A pop found nothing.
     Empty,
+    /// This value would come next, or there was none.
+    Front(Option<u64>),
     /// There were so many values.
     Length(usize),
     /// Was there nothing?
@@ -159,6 +161,7 @@ impl Search<'_> {
             Answer::Popped(value) => self.queue.front() == Some(&value),
             Answer::Full => held == self.capacity,
             Answer::Empty => held == 0,
+            Answer::Front(value) => self.queue.front().copied() == value,
             Answer::Length(length) => held == length,
             Answer::IsEmpty(empty) => (held == 0) == empty,
             Answer::IsFull(full) => (held == self.capacity) == full,

@@ -42,7 +42,7 @@ impl Vyukov {
     }
 
     /// False if there is no room, or seems to be none.
-    pub fn push(&self, value: u64) -> bool {
+    fn push(&self, value: u64) -> bool {
         let Some(at) = self.claim(&self.tail, 0) else { return false };
         pause();
         self.values[self.index(at)].store(value, Ordering::SeqCst);
@@ -51,7 +51,7 @@ impl Vyukov {
     }
 
     /// None if there is nothing, or seems to be.
-    pub fn pop(&self) -> Option<u64> {
+    fn pop(&self) -> Option<u64> {
         let at = self.claim(&self.head, 1)?;
         pause();
         let value = self.values[self.index(at)].load(Ordering::SeqCst);
@@ -85,8 +85,8 @@ impl Vyukov {
 pub struct Control(pub Arc<Vyukov>);
 
 impl Party for Control {
-    fn steps(&self) -> &'static [Step] {
-        &[Step::Push, Step::Pop]
+    fn steps(&self) -> Vec<Step> {
+        vec![Step::Push, Step::Pop]
     }
 
     fn call(&mut self, step: Step, values: &mut dyn Iterator<Item = u64>) -> Vec<Answer> {
