@@ -227,7 +227,7 @@ fn ends_that_are_alone_have_an_order() {
     for (capacity, calls) in [(1, 20), (2, 30), (3, 40), (9, 40)] {
         let (producer, consumer) = spsc(capacity);
         let menu = Menu::Batches(4);
-        let mut parties = [Ends::producer(menu, producer), Ends::consumer(menu, consumer)];
+        let mut parties = [Ends::giving(menu, producer), Ends::taking(menu, consumer)];
         let name = format!("alone, capacity {capacity}, {calls} calls each");
         play_sets(&name, shape(capacity, calls), &mut parties);
     }
@@ -239,14 +239,14 @@ fn one_that_is_alone_and_several_have_an_order() {
     let (menu, shape) = (Menu::Batches(4), shape(3, 15));
     let (sender, receiver) = bounded(shape.capacity);
     let producer = sender.try_into_producer().unwrap_or_else(|_| panic!("the only sender"));
-    let takes = [receiver.clone(), receiver].map(|end| Ends::receiver(menu, end));
-    let mut parties: Vec<_> = takes.into_iter().chain([Ends::producer(menu, producer)]).collect();
+    let takes = [receiver.clone(), receiver].map(|end| Ends::taking(menu, end));
+    let mut parties: Vec<_> = takes.into_iter().chain([Ends::giving(menu, producer)]).collect();
     play_sets("a producer and two receivers", shape, &mut parties);
 
     let (sender, receiver) = bounded(shape.capacity);
     let consumer = receiver.try_into_consumer().unwrap_or_else(|_| panic!("the only receiver"));
-    let gives = [sender.clone(), sender].map(|end| Ends::sender(menu, end));
-    let mut parties: Vec<_> = gives.into_iter().chain([Ends::consumer(menu, consumer)]).collect();
+    let gives = [sender.clone(), sender].map(|end| Ends::giving(menu, end));
+    let mut parties: Vec<_> = gives.into_iter().chain([Ends::taking(menu, consumer)]).collect();
     play_sets("two senders and a consumer", shape, &mut parties);
 }
 

@@ -11,7 +11,7 @@
 
 use loom_tests::schedules;
 use millstream::modelled::{EventCount, Layout, Ring, Shape, end_thread, mutant, over};
-use millstream::ring::{Receiver, Sender, TryRecvError, TrySendError, WaitStrategy};
+use millstream::ring::{Receiver, Sender, TryRecvError, TrySendError, WaitStrategy, spsc};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::sync::{Arc, Barrier};
@@ -159,7 +159,7 @@ fn alone_on_both_sides(shape: Shape) {
     let producer = sender.try_into_producer().unwrap_or_else(|_| panic!("the only sender"));
     let consumer = receiver.try_into_consumer().unwrap_or_else(|_| panic!("the only receiver"));
     let menu = Menu::Batches(3);
-    let parties = vec![Ends::producer(menu, producer), Ends::consumer(menu, consumer)];
+    let parties = vec![Ends::giving(menu, producer), Ends::taking(menu, consumer)];
     check_history(parties, 8, Leave::Never, shape.capacity);
 }
 
@@ -180,6 +180,25 @@ fn ends_that_are_alone_have_an_order_on_three_entries_while_turns_wrap() {
     schedules(|| alone_on_both_sides(old(3, 3)));
 }
 
+/// The ring of two counters, whose ends stay alone.
+fn two_counters(capacity: usize) {
+    let (producer, consumer) = spsc(capacity);
+    let menu = Menu::Batches(3);
+    let parties = vec![Ends::giving(menu, producer), Ends::taking(menu, consumer)];
+    check_history(parties, 8, Leave::Never, capacity);
+}
+
+/// Promise: the same of ends that stay alone.
+#[test]
+fn two_counters_have_an_order_with_one_cell() {
+    schedules(|| two_counters(1));
+}
+
+#[test]
+fn two_counters_have_an_order_with_three_cells() {
+    schedules(|| two_counters(3));
+}
+
 /// Promise: the same of one that is alone against several.
 #[test]
 fn a_producer_and_two_receivers_have_an_order() {
@@ -187,8 +206,8 @@ fn a_producer_and_two_receivers_have_an_order() {
         let (sender, receiver) = channel(shape(2));
         let producer = sender.try_into_producer().unwrap_or_else(|_| panic!("the only sender"));
         let menu = Menu::Batches(3);
-        let takes = [receiver.clone(), receiver].map(|end| Ends::receiver(menu, end));
-        let parties = [Ends::producer(menu, producer)].into_iter().chain(takes).collect();
+        let takes = [receiver.clone(), receiver].map(|end| Ends::taking(menu, end));
+        let parties = [Ends::giving(menu, producer)].into_iter().chain(takes).collect();
         check_history(parties, 5, Leave::Never, 2);
     });
 }
@@ -199,8 +218,8 @@ fn two_senders_and_a_consumer_have_an_order() {
         let (sender, receiver) = channel(shape(2));
         let consumer = receiver.try_into_consumer().unwrap_or_else(|_| panic!("the only receiver"));
         let menu = Menu::Batches(3);
-        let gives = [sender.clone(), sender].map(|end| Ends::sender(menu, end));
-        let parties = [Ends::consumer(menu, consumer)].into_iter().chain(gives).collect();
+        let gives = [sender.clone(), sender].map(|end| Ends::giving(menu, end));
+        let parties = [Ends::taking(menu, consumer)].into_iter().chain(gives).collect();
         check_history(parties, 5, Leave::AtOnce, 2);
     });
 }

@@ -1,7 +1,9 @@
 //! Parties to a queue: each draws its calls at random and makes them through the ends that it holds.
 
 use super::history::{Answer, Call, Recorder};
-use millstream::ring::{Consumer, Producer, Receiver, Sender, TryRecvError, TrySendError, Unsent};
+use millstream::ring::{
+    Consumer, One, Producer, Receiver, Sender, TryRecvError, TrySendError, Unsent,
+};
 
 /// Numbers that look random and are the same in every run: xorshift.
 #[derive(Debug, Clone)]
@@ -81,7 +83,7 @@ pub fn take_the_rest(party: &mut dyn Party, now: fn() -> u64) -> Vec<Call> {
 }
 
 /// A sending end of either kind.
-trait Gives: Send {
+pub trait Gives: Send {
     fn give(&mut self, value: u64) -> Result<(), TrySendError<u64>>;
     fn give_many(&mut self, values: Vec<u64>) -> Result<usize, TrySendError<Unsent<Values>>>;
     fn length(&self) -> usize;
@@ -90,10 +92,10 @@ trait Gives: Send {
     fn turned(self: Box<Self>) -> Box<dyn Gives>;
 }
 
-type Values = std::vec::IntoIter<u64>;
+pub type Values = std::vec::IntoIter<u64>;
 
 /// A receiving end of either kind.
-trait Takes: Send {
+pub trait Takes: Send {
     fn take(&mut self) -> Result<u64, TryRecvError>;
     fn take_many(&mut self, into: &mut Vec<u64>, limit: usize) -> Result<usize, TryRecvError>;
     /// None for an end that cannot look without taking.
@@ -161,11 +163,13 @@ macro_rules! takes {
 }
 
 gives!(Producer<u64>, end => Box::new(end.into_sender()));
+gives!(Producer<u64, One>, end => Box::new(end)); // for good
 gives!(Sender<u64>, end => match end.try_into_producer() {
     Ok(producer) => Box::new(producer),
     Err(sender) => Box::new(sender),
 });
 takes!(Consumer<u64>, end => Box::new(end.into_receiver()), end => Some(end.peek().copied()));
+takes!(Consumer<u64, One>, end => Box::new(end), end => Some(end.peek().copied()));
 takes!(Receiver<u64>, end => match end.try_into_consumer() {
     Ok(consumer) => Box::new(consumer),
     Err(receiver) => Box::new(receiver),
@@ -194,23 +198,13 @@ impl Ends {
     }
 
     /// A sending end.
-    pub fn sender(menu: Menu, sender: Sender<u64>) -> Box<dyn Party> {
-        Box::new(Self { menu, gives: Some(Box::new(sender)), takes: None })
+    pub fn giving(menu: Menu, end: impl Gives + 'static) -> Box<dyn Party> {
+        Box::new(Self { menu, gives: Some(Box::new(end)), takes: None })
     }
 
     /// A receiving end.
-    pub fn receiver(menu: Menu, receiver: Receiver<u64>) -> Box<dyn Party> {
-        Box::new(Self { menu, gives: None, takes: Some(Box::new(receiver)) })
-    }
-
-    /// The sending end that is alone.
-    pub fn producer(menu: Menu, producer: Producer<u64>) -> Box<dyn Party> {
-        Box::new(Self { menu, gives: Some(Box::new(producer)), takes: None })
-    }
-
-    /// The receiving end that is alone.
-    pub fn consumer(menu: Menu, consumer: Consumer<u64>) -> Box<dyn Party> {
-        Box::new(Self { menu, gives: None, takes: Some(Box::new(consumer)) })
+    pub fn taking(menu: Menu, end: impl Takes + 'static) -> Box<dyn Party> {
+        Box::new(Self { menu, gives: None, takes: Some(Box::new(end)) })
     }
 
     fn turn(&mut self) {
