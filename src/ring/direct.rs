@@ -218,7 +218,13 @@ impl<T> Buffer for Direct<T> {
         let run = Publish { ring: self, side, from, how: Self::publish_tail };
         for value in values {
             if !self.has_room(run.side) {
-                return Some(value);
+                // Full is said of what others see, and nobody has seen the batch yet.
+                if !mutant("full_unseen") {
+                    self.publish_tail(run.side.own);
+                }
+                if !self.has_room(run.side) {
+                    return Some(value);
+                }
             }
             self.put(run.side, value);
             *pushed += 1;
@@ -249,7 +255,16 @@ impl<T> Buffer for Direct<T> {
     ) {
         let from = side.own;
         let run = Publish { ring: self, side, from, how: Self::publish_head };
-        while *popped < limit && self.has_value(run.side) {
+        while *popped < limit {
+            if !self.has_value(run.side) {
+                // As for a push: less than the limit says that there is nothing more.
+                if !mutant("empty_unseen") {
+                    self.publish_head(run.side.own);
+                }
+                if !self.has_value(run.side) {
+                    return;
+                }
+            }
             into.reserve(1); // before the value is out of the ring
             into.push(self.take(run.side));
             *popped += 1;
