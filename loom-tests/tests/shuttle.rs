@@ -473,15 +473,40 @@ fn nothing_stays_behind_of_a_producer() {
         let mut producer = sender.try_into_producer().unwrap_or_else(|_| panic!("the only sender"));
         let theirs = token.clone();
         let sending = thread::spawn(move || {
-            while producer.send(theirs.clone()).is_ok()
-                && producer.send_many([theirs.clone()]).is_ok()
-            {}
+            let mut more = true;
+            while more {
+                more = producer.send(theirs.clone()).is_ok();
+                more = more && producer.send_many([theirs.clone(), theirs.clone()]).is_ok();
+            }
             producer
         });
         let receiving = thread::spawn(move || receiver.iter().take(2).count());
         assert_eq!(join([receiving]), [2]);
         let producer = sending.join().expect("a thread that panics ends the model");
         expect_abandoned(&producer.into_sender(), token);
+    });
+}
+
+#[test]
+fn nothing_stays_behind_of_two_counters() {
+    schedules(|| {
+        let token = Token::new(());
+        let (mut producer, mut consumer) = spsc(2);
+        let theirs = token.clone();
+        let sending = thread::spawn(move || {
+            let mut more = true;
+            while more {
+                more = producer.send(theirs.clone()).is_ok();
+                more = more && producer.send_many([theirs.clone(), theirs.clone()]).is_ok();
+            }
+            producer
+        });
+        let receiving = thread::spawn(move || consumer.iter().take(2).count());
+        assert_eq!(join([receiving]), [2]);
+        let mut producer = sending.join().expect("a thread that panics ends the model");
+        assert_eq!(Token::strong_count(&token), 1, "a value stayed behind");
+        assert!(producer.is_empty());
+        assert!(producer.try_send(token).as_ref().is_err_and(TrySendError::is_disconnected));
     });
 }
 

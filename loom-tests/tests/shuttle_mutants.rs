@@ -22,6 +22,10 @@ const MUTANTS: &[(&str, &str)] = &[
     ("no_drop", "what_is_left"),
     // ring/alone.rs
     ("old_bound", "two_senders_and_a_consumer"),
+    // ring/direct.rs
+    ("full_unseen", "two_counters"),
+    ("empty_unseen", "two_counters"),
+    ("drain_beside", "nothing_stays_behind_of_two_counters"),
     // ring/cells.rs
     ("late_id", "threads_come_and_go"),
     // event.rs
