@@ -14,8 +14,8 @@ mod single;
 
 pub use channels::{AsyncChannel, Crossbeam, CrossfireMpmc, Flume, Kanal};
 pub use ours::{
-    Millstream, MillstreamMpsc, MillstreamPark, MillstreamSole, MillstreamSolePark,
-    MillstreamSoleSpin, MillstreamSpin,
+    Millstream, MillstreamAlone, MillstreamMpsc, MillstreamPark, MillstreamSole,
+    MillstreamSolePark, MillstreamSoleSpin, MillstreamSpin,
 };
 pub use rings::{Array, Disruptor, Rtrb};
 pub use single::{CrossfireMpsc, CrossfireSpsc, StdSync, Thingbuf, Tokio};

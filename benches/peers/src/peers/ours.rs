@@ -12,8 +12,13 @@
 
 use crate::ends::{Get, Named, Peer, Put, TryGet, TryPut};
 use crate::value::{Tally, Value};
-use millstream::ring::{self, Consumer, Producer, Receiver, Sender, TrySendError, WaitStrategy};
+use millstream::ring::{
+    self, Consumer, One, Producer, Receiver, Sender, TrySendError, WaitStrategy,
+};
 use std::ops::Range;
+
+type SpscProducer<T> = Producer<T, One>;
+type SpscConsumer<T> = Consumer<T, One>;
 
 /// A receiving end with a place for its batches.
 pub struct Batched<T, E> {
@@ -91,8 +96,10 @@ macro_rules! receiving {
 
 sending!(Sender);
 sending!(Producer);
+sending!(SpscProducer);
 receiving!(Receiver);
 receiving!(Consumer);
+receiving!(SpscConsumer);
 
 /// A peer of these ends, made by an expression of the capacity.
 macro_rules! ours {
@@ -141,16 +148,25 @@ ours!(
     }
 );
 ours!(
+    /// A producer and a consumer that were a sender and a receiver, and can be so again.
+    MillstreamAlone, "millstream alone", Producer, Consumer,
+    |capacity| {
+        let (sender, receiver) = ring::bounded(capacity);
+        let producer = sender.try_into_producer().expect("it is the only one");
+        (producer, receiver.try_into_consumer().expect("it is the only one"))
+    }
+);
+ours!(
     /// One end on each side.
-    MillstreamSole, "millstream sole", Producer, Consumer, ring::spsc
+    MillstreamSole, "millstream sole", SpscProducer, SpscConsumer, ring::spsc
 );
 ours!(
     /// One end on each side, which waits awake for milliseconds.
-    MillstreamSoleSpin, "millstream sole Spin", Producer, Consumer,
+    MillstreamSoleSpin, "millstream sole Spin", SpscProducer, SpscConsumer,
     |capacity| ring::spsc_with(capacity, WaitStrategy::Spin)
 );
 ours!(
     /// One end on each side, which sleeps at once.
-    MillstreamSolePark, "millstream sole Park", Producer, Consumer,
+    MillstreamSolePark, "millstream sole Park", SpscProducer, SpscConsumer,
     |capacity| ring::spsc_with(capacity, WaitStrategy::Park)
 );

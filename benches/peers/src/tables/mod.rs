@@ -61,6 +61,7 @@ macro_rules! for_each_mpsc {
 macro_rules! for_each_spsc {
     ($peer:ident $body:block) => {
         $crate::tables::for_each!($peer in [
+            $crate::peers::MillstreamAlone,
             $crate::peers::MillstreamSole,
             $crate::peers::CrossfireSpsc,
         ] $body)
