@@ -4,9 +4,10 @@
 //! synchronisation orders, even if they did no harm this time. Values are boxed and written through, so a cell with two
 //! owners is such a race. ThreadSanitizer knows no fences: what leans on them is for the models (`loom-tests`).
 
-use millstream::ring::{Receiver, Sender, bounded};
+use millstream::ring::{Consumer, Peer, Producer, Receiver, Sender, bounded, spsc};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ScopedJoinHandle};
+use std::time::Instant;
 
 /// More than there are cores in most machines that run this, and than any capacity below.
 const THREADS: usize = 6;
@@ -16,6 +17,7 @@ const THREADS: usize = 6;
 fn warmed<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (first, last) = bounded(1);
     assert!(first.try_send(()).is_ok() && last.try_recv().is_ok());
+    assert!(last.recv_deadline(Instant::now()).is_err()); // a wait
     bounded(capacity)
 }
 
@@ -180,4 +182,94 @@ fn receivers_that_leave_take_everything_along() {
             );
         }
     }
+}
+
+/// Promise: the same of batches, with an end alone on one side.
+#[test]
+fn batches_lose_nothing_beside_an_end_that_is_alone() {
+    const EACH: usize = 600;
+    for capacity in 1..=8 {
+        let alive = AtomicUsize::new(0);
+        let (sender, receiver) = warmed(capacity);
+        let count = thread::scope(|scope| {
+            let mut sending = Vec::new();
+            for name in 0..THREADS {
+                let (sender, alive) = (sender.clone(), &alive);
+                sending.push(scope.spawn(move || {
+                    let parcels = (0..EACH).map(|number| Parcel::new(alive, name, number));
+                    assert!(sender.send_many(parcels).is_ok_and(|sent| sent == EACH));
+                }));
+            }
+            drop(sender);
+            let consumer = receiver.try_into_consumer();
+            let mut consumer = consumer.unwrap_or_else(|_| panic!("the only receiver"));
+            let taking = vec![scope.spawn(move || {
+                let (mut seen, mut batch) = (Seen::nothing(), Vec::new());
+                while consumer.recv_many(&mut batch, 5).is_ok() {
+                    batch.drain(..).for_each(|parcel| seen.note(parcel));
+                    if let Some(next) = consumer.peek() {
+                        assert!(*next.number < EACH, "a value that was changed already");
+                    }
+                }
+                seen.count
+            })];
+            join(sending);
+            join(taking)[0]
+        });
+        assert_eq!(
+            (count, alive.load(Ordering::Relaxed)),
+            (THREADS * EACH, 0),
+            "capacity {capacity}"
+        );
+    }
+}
+
+/// Promise: the same of ends that are alone on both sides: of the ring of two counters, and of the other ring.
+#[test]
+fn ends_that_are_alone_lose_nothing_at_any_small_capacity() {
+    for capacity in 1..=8 {
+        let (sender, receiver) = warmed(capacity);
+        let producer = sender.try_into_producer().unwrap_or_else(|_| panic!("the only sender"));
+        let consumer = receiver.try_into_consumer().unwrap_or_else(|_| panic!("the only receiver"));
+        pass_alone(producer, consumer);
+        let (producer, consumer) = spsc(capacity);
+        pass_alone(producer, consumer);
+    }
+}
+
+/// Leaves while the other still sends.
+fn pass_alone<P: Peer, Q: Peer>(
+    mut producer: Producer<Parcel<'static>, P>,
+    mut consumer: Consumer<Parcel<'static>, Q>,
+) where
+    Producer<Parcel<'static>, P>: Send,
+    Consumer<Parcel<'static>, Q>: Send,
+{
+    const ENOUGH: usize = 1_000;
+    static ALIVE: AtomicUsize = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let sending = scope.spawn(move || {
+            let mut parcels = (0..).map(|number| Parcel::new(&ALIVE, 0, number));
+            loop {
+                if producer.send(parcels.next().expect("numbers do not end")).is_err() {
+                    return;
+                }
+                if producer.send_many(parcels.by_ref().take(3)).is_err() {
+                    return;
+                }
+            }
+        });
+        let taking = scope.spawn(move || {
+            let (mut seen, mut batch) = (Seen::nothing(), Vec::new());
+            while seen.count < ENOUGH {
+                assert!(consumer.peek().is_none_or(|next| *next.number >= seen.next[0]));
+                consumer.recv().into_iter().for_each(|parcel| seen.note(parcel));
+                let _ = consumer.try_recv_many(&mut batch, 4);
+                batch.drain(..).for_each(|parcel| seen.note(parcel));
+                assert_eq!(seen.next[0], seen.count, "one was left out");
+            }
+        });
+        join(vec![sending, taking]);
+    });
+    assert_eq!(ALIVE.load(Ordering::Relaxed), 0);
 }
