@@ -217,7 +217,13 @@ impl<T> Buffer for Direct<T> {
         let run = Run { ring: self, side, from };
         for value in values {
             if !self.has_room(run.side) {
-                return Some(value);
+                // Full is said of what others see, and nobody has seen the batch yet.
+                if !mutant("full_unseen") {
+                    self.publish_tail(run.side.own);
+                }
+                if !self.has_room(run.side) {
+                    return Some(value);
+                }
             }
             self.put(run.side, value);
             *pushed += 1;
@@ -260,8 +266,11 @@ impl<T> Buffer for Direct<T> {
             // makes visible; the counter moves past them now, so nobody reads them again.
             unsafe { into.set_len(into.len() + run) };
             side.own += run as u64;
-            self.publish_head(side.own);
             *popped += run;
+            // Each run, not at the end: less than the limit says that there is nothing more, as others see it.
+            if !mutant("empty_unseen") || *popped == limit {
+                self.publish_head(side.own);
+            }
         }
     }
 

@@ -212,7 +212,8 @@ fn sync_only(file: &Scan) -> Vec<Fault> {
         let (root, rest) = path.split_once("::").unwrap_or((path, ""));
         let standard = matches!(root, "std" | "core");
         let below = |name: &str| rest.strip_prefix(name).is_some_and(starts_part);
-        (standard && TAKEN.iter().any(|name| below(name))) || matches!(root, "parking_lot" | "loom")
+        (standard && TAKEN.iter().any(|name| below(name)))
+            || matches!(root, "parking_lot" | "loom" | "shuttle")
     };
     let named = paths(&file.code).into_iter().filter(|named| named.path.contains("::"));
     let wrong = |named: crate::scan::Named| {
