@@ -1,0 +1,319 @@
+//! Lock-freedom, shown: a thread is frozen after each instruction of an operation in turn, and the others go on.
+//!
+//! "A thread that stops anywhere holds up nobody" is the ring's first promise. Here it is put to the machine code as it
+//! is delivered: the processor's trap flag stops a thread between two of its instructions (`stall/trap.rs`), a crew
+//! of two then has to get through its rounds while that thread stays frozen (`stall/crew.rs`), and every answer that
+//! they and the frozen one were given is held against a queue (`stall/model.rs`). The control is crossbeam-queue's
+//! ArrayQueue, fast and not lock-free: there the same method must find the instructions that hold others up.
+//!
+//! ```text
+//! cargo test --release --test stall -- --nocapture      every instruction; a line for each case
+//! cargo test --test stall                               debug code is some thousand instructions long: samples
+//! ```
+//!
+//! # What is shown, and what is not
+//!
+//! - For each case, ring sizes 1, 2 and 4, and each length at rest that makes a difference: after no instruction do
+//!   the others stand still, get a false Full or Empty, or see an order that cannot be. Nor does the frozen one, thawed.
+//! - In one more call the thread is stopped after *every* instruction, and the others use the ring in between: so the
+//!   repeated attempts are gone through, too.
+//! - One frozen thread at a time. That any number may be is the loom models' part, and the argument on the ring's page.
+//! - A thread's first use of a ring takes a lock to get a number; that exception is documented, and made beforehand.
+//! - Waking a sleeper is a system call of the one who made its condition true. Frozen on the way to it, that one holds
+//!   up *the sleeper*, nobody else; the line printed says after how many instructions it did, and the sleeper must
+//!   have woken up when the frozen thread has gone on.
+//!
+//! # A further case
+//!
+//! is a test of three lines: what a caller sees as `shared(name, lengths at rest, steps, call)`.
+//!
+//! x86-64 Linux only. Elsewhere this file is empty.
+
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![allow(clippy::print_stdout)] // A line for each case: what was frozen, and whom it held up.
+#![allow(clippy::print_stderr)] // The last words of a run that cannot end.
+
+#[path = "stall/crew.rs"]
+mod crew;
+#[path = "stall/model.rs"]
+mod model;
+#[path = "stall/trap.rs"]
+mod trap;
+
+use crew::{BEFORE, Case, Ends, PATIENCE, SLEEPER, Said, Scene, Sleeping, VICTIM};
+use crossbeam_queue::ArrayQueue;
+use millstream::ring::{
+    Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError, bounded,
+};
+use model::{Answer, Step, value};
+use std::sync::Arc;
+use std::time::Duration;
+
+const CAPACITIES: [usize; 3] = [1, 2, 4];
+
+/// What the victim sends.
+const MINE: u64 = value(VICTIM, 0);
+/// After this time the control counts as held up. It *is* at some instructions, and each costs that time; that it was
+/// no slow machine is seen when it goes on after the thaw.
+const CONTROL_LIMIT: Duration = Duration::from_millis(60);
+
+impl<T> From<Result<(), TrySendError<T>>> for Answer {
+    fn from(result: Result<(), TrySendError<T>>) -> Self {
+        match result {
+            Ok(()) => Self::Sent,
+            Err(TrySendError::Full(_)) => Self::Full,
+            Err(TrySendError::Disconnected(_)) => Self::Disconnected,
+        }
+    }
+}
+
+impl From<Result<u64, TryRecvError>> for Answer {
+    fn from(result: Result<u64, TryRecvError>) -> Self {
+        match result {
+            Ok(value) => Self::Got(value),
+            Err(TryRecvError::Empty) => Self::Empty,
+            Err(TryRecvError::Disconnected) => Self::Disconnected,
+        }
+    }
+}
+
+impl<T> From<Result<(), SendError<T>>> for Answer {
+    fn from(result: Result<(), SendError<T>>) -> Self {
+        result.map_or(Self::Disconnected, |()| Self::Sent)
+    }
+}
+
+impl From<Result<u64, RecvError>> for Answer {
+    fn from(result: Result<u64, RecvError>) -> Self {
+        result.map_or(Self::Disconnected, Self::Got)
+    }
+}
+
+impl From<usize> for Answer {
+    fn from(length: usize) -> Self {
+        Self::Len(length)
+    }
+}
+
+/// How many values lie in the ring when the victim begins, and each time the others have done their rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rest {
+    Empty,
+    One,
+    OneShort,
+    Full,
+}
+
+impl Rest {
+    fn values(self, capacity: usize) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::One => 1,
+            Self::OneShort => capacity - 1,
+            Self::Full => capacity,
+        }
+    }
+}
+
+/// The lengths that differ at that capacity.
+fn lengths(rests: &[Rest], capacity: usize) -> Vec<usize> {
+    let mut lengths: Vec<usize> = rests.iter().map(|rest| rest.values(capacity)).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    lengths
+}
+
+/// Both ends of a channel that others share.
+struct Both {
+    sender: Sender<u64>,
+    receiver: Receiver<u64>,
+}
+
+/// A channel with `start` values in it.
+fn channel(capacity: usize, start: usize) -> Both {
+    let (sender, receiver) = bounded(capacity);
+    for count in 0..start as u64 {
+        sender.try_send(value(BEFORE, count)).expect("there is room");
+    }
+    Both { sender, receiver }
+}
+
+impl Both {
+    /// What one of the crew has.
+    fn ends(&self) -> Ends {
+        let (sender, receiver) = (self.sender.clone(), self.receiver.clone());
+        Ends {
+            send: Some(Box::new(move |value| sender.try_send(value).into())),
+            recv: Some(Box::new(move || receiver.try_recv().into())),
+        }
+    }
+
+    fn scene(self, sleeper: Option<Sleeping>) -> Scene<Self> {
+        Scene { crew: [self.ends(), self.ends()], end: self, sleeper }
+    }
+}
+
+/// An operation on ends that others share holds up nobody.
+fn shared(name: &str, rests: &[Rest], steps: &'static [Step], act: fn(&mut Both, &mut Said)) {
+    for capacity in CAPACITIES {
+        for length in lengths(rests, capacity) {
+            let case = Case {
+                name: format!("{name}, {length} of {capacity}"),
+                capacity,
+                start: length,
+                rest: length,
+                scene: Box::new(move || channel(capacity, length).scene(None)),
+                act,
+                steps,
+                drain: |both, _| both.receiver.try_recv().into(),
+                limit: PATIENCE,
+            };
+            case.must_hold_up_nobody();
+        }
+    }
+}
+
+#[test]
+fn a_frozen_try_send_holds_up_nobody() {
+    let rests = [Rest::Empty, Rest::OneShort, Rest::Full];
+    shared("try_send", &rests, &[Step::Send(MINE)], |both, said| {
+        said.say(both.sender.try_send(MINE));
+    });
+}
+
+#[test]
+fn a_frozen_try_recv_holds_up_nobody() {
+    let rests = [Rest::Empty, Rest::One, Rest::Full];
+    shared("try_recv", &rests, &[Step::Recv], |both, said| said.say(both.receiver.try_recv()));
+}
+
+#[test]
+fn a_frozen_send_that_finds_room_holds_up_nobody() {
+    let rests = [Rest::Empty, Rest::OneShort];
+    shared("send", &rests, &[Step::Send(MINE)], |both, said| said.say(both.sender.send(MINE)));
+}
+
+#[test]
+fn a_frozen_recv_that_finds_a_value_holds_up_nobody() {
+    let rests = [Rest::One, Rest::Full];
+    shared("recv", &rests, &[Step::Recv], |both, said| said.say(both.receiver.recv()));
+}
+
+#[test]
+fn a_frozen_len_holds_up_nobody() {
+    let rests = [Rest::Empty, Rest::One, Rest::Full];
+    shared("len", &rests, &[Step::Len], |both, said| said.say(both.sender.len()));
+}
+
+/// Two operations in one call: each has its effect by itself, and in their order.
+#[test]
+fn a_frozen_thread_between_two_operations_holds_up_nobody() {
+    const STEPS: &[Step] = &[Step::Recv, Step::Send(MINE)];
+    shared("try_recv and try_send", &[Rest::One, Rest::Full], STEPS, |both, said| {
+        said.say(both.receiver.try_recv());
+        said.say(both.sender.try_send(MINE));
+    });
+}
+
+/// What somebody waits for who sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sleeper {
+    Receiver,
+    Sender,
+}
+
+/// As [`shared`], while somebody sleeps whom the operation has to wake.
+fn beside(sleeper: Sleeper, name: &str, act: fn(&mut Both, &mut Said)) {
+    for capacity in CAPACITIES {
+        // What puts the sleeper to sleep, and what lets it wake up.
+        let (start, rest) = match sleeper {
+            Sleeper::Receiver => (0, 1),
+            Sleeper::Sender => (capacity, capacity - 1),
+        };
+        let scene = move || {
+            let both = channel(capacity, start);
+            let (sender, receiver) = (both.sender.clone(), both.receiver.clone());
+            let sleep: Sleeping = match sleeper {
+                Sleeper::Receiver => Box::new(move || receiver.recv().into()),
+                Sleeper::Sender => Box::new(move || sender.send(value(SLEEPER, 0)).into()),
+            };
+            both.scene(Some(sleep))
+        };
+        let case = Case {
+            name: format!("{name}, beside a sleeping {sleeper:?}, capacity {capacity}"),
+            capacity,
+            start,
+            rest,
+            scene: Box::new(scene),
+            act,
+            steps: &[],
+            drain: |both, _| both.receiver.try_recv().into(),
+            limit: PATIENCE,
+        };
+        case.must_hold_up_nobody();
+    }
+}
+
+#[test]
+fn a_frozen_send_to_a_sleeping_receiver_holds_up_at_most_the_sleeper() {
+    beside(Sleeper::Receiver, "try_send", |both, said| said.say(both.sender.try_send(MINE)));
+}
+
+#[test]
+fn a_frozen_receive_beside_a_sleeping_sender_holds_up_at_most_the_sleeper() {
+    beside(Sleeper::Sender, "try_recv", |both, said| said.say(both.receiver.try_recv()));
+}
+
+fn pushed(result: Result<(), u64>) -> Answer {
+    result.map_or(Answer::Full, |()| Answer::Sent)
+}
+
+fn popped(value: Option<u64>) -> Answer {
+    value.map_or(Answer::Empty, Answer::Got)
+}
+
+/// The same on a queue that is known to stall.
+fn control(
+    name: &str,
+    length: usize,
+    steps: &'static [Step],
+    act: fn(&mut Arc<ArrayQueue<u64>>, &mut Said),
+) {
+    for capacity in CAPACITIES {
+        let ends = |queue: &Arc<ArrayQueue<u64>>| {
+            let (to, from) = (queue.clone(), queue.clone());
+            Ends {
+                send: Some(Box::new(move |value| pushed(to.push(value)))),
+                recv: Some(Box::new(move || popped(from.pop()))),
+            }
+        };
+        let scene = move || {
+            let queue = Arc::new(ArrayQueue::new(capacity));
+            (0..length as u64).for_each(|count| queue.push(value(BEFORE, count)).expect("room"));
+            Scene { crew: [ends(&queue), ends(&queue)], end: queue, sleeper: None }
+        };
+        let case = Case {
+            name: format!("control: ArrayQueue {name}, {length} of {capacity}"),
+            capacity,
+            start: length,
+            rest: length,
+            scene: Box::new(scene),
+            act,
+            steps,
+            drain: |queue, _| popped(queue.pop()),
+            limit: CONTROL_LIMIT,
+        };
+        let held = case.play().held;
+        assert!(!held.is_empty(), "the method sees a stall where there is one");
+    }
+}
+
+#[test]
+fn a_frozen_push_of_the_control_is_seen_to_hold_up_others() {
+    control("push", 0, &[Step::Send(MINE)], |queue, said| said.say(pushed(queue.push(MINE))));
+}
+
+#[test]
+fn a_frozen_pop_of_the_control_is_seen_to_hold_up_others() {
+    control("pop", 1, &[Step::Recv], |queue, said| said.say(popped(queue.pop())));
+}

@@ -1,0 +1,262 @@
+//! What the others may have seen: a queue of that capacity, and one call that took effect at some time or other.
+//!
+//! A frozen call has taken effect or it has not; which of the two, nobody can say, but it is *one* of them, and as long
+//! as the thread is frozen it stays so. So the judge keeps one [`World`] for each possibility, plays what the others
+//! did in each of them, and drops those in which an answer would have been another. At the end at least one must be left
+//! in which the call gave the answer it gave, and in which the queue holds what was really found in it.
+//!
+//! ```text
+//!   the victim ran here        |  frozen: the others alone  |  ran here            |  frozen  | ...
+//!   effect in this gap?            exact answers only          or in this one?
+//! ```
+//!
+//! That is linearizability with the effect at a moment when the thread *ran*. It asks for more than the promise (which
+//! allows any moment of the call), and it is what the ring does: an operation has its effect by an instruction
+//! of its own. A call that does several things (a batch) has one effect after the other, each in any gap.
+//!
+//! What one thread does alone is compared answer by answer: a false Full or Empty is an error. What two do at the same
+//! time is compared by what comes out: each value once, and for each receiver the order in which it was sent.
+
+use std::collections::VecDeque;
+
+/// An effect on the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Send(u64),
+    Recv,
+    Peek,
+    Len,
+}
+
+/// What an operation said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Sent,
+    Full,
+    Got(u64),
+    Empty,
+    Len(usize),
+    /// Nobody left: never right in here.
+    Disconnected,
+    /// Never right.
+    Panicked,
+}
+
+/// One thing that one of the others did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// From here on alone.
+    Alone,
+    /// From here on together with the others; refusals are not written down.
+    Together,
+    Sent(u64, Answer),
+    Received(Answer),
+}
+
+/// A number that says who made it: the sender in the high half, its count in the low one.
+pub const fn value(sender: u64, count: u64) -> u64 {
+    sender << 32 | count
+}
+
+const fn sender(value: u64) -> u64 {
+    value >> 32
+}
+
+/// One of the ways it may have been.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct World {
+    queue: VecDeque<u64>,
+    capacity: usize,
+    /// What the victim's call has said so far.
+    said: Vec<Answer>,
+    /// What it has yet to do.
+    left: &'static [Step],
+}
+
+impl World {
+    /// Before the call, with these values in the queue.
+    pub fn new(capacity: usize, values: impl Iterator<Item = u64>, steps: &'static [Step]) -> Self {
+        Self { queue: values.collect(), capacity, said: Vec::new(), left: steps }
+    }
+
+    fn apply(&mut self, step: Step) -> Answer {
+        let full = self.queue.len() == self.capacity;
+        match step {
+            Step::Send(_) if full => Answer::Full,
+            Step::Send(value) => {
+                self.queue.push_back(value);
+                Answer::Sent
+            }
+            Step::Recv => self.queue.pop_front().map_or(Answer::Empty, Answer::Got),
+            Step::Peek => self.queue.front().copied().map_or(Answer::Empty, Answer::Got),
+            Step::Len => Answer::Len(self.queue.len()),
+        }
+    }
+
+    /// The worlds in which the victim has done its next thing too. A batch ends where it is refused.
+    fn further(&self) -> Option<Self> {
+        let (step, left) = self.left.split_first()?;
+        let mut next = self.clone();
+        let answer = next.apply(*step);
+        next.said.push(answer);
+        next.left = if matches!(answer, Answer::Full | Answer::Empty) { &[] } else { left };
+        Some(next)
+    }
+
+    /// One thread did this alone.
+    fn alone(&mut self, events: &[Event]) -> bool {
+        events.iter().all(|event| match *event {
+            Event::Sent(value, answer) => self.apply(Step::Send(value)) == answer,
+            Event::Received(answer) => self.apply(Step::Recv) == answer,
+            Event::Alone | Event::Together => false,
+        })
+    }
+
+    /// Threads did this at the same time, and one of them then took out what was left.
+    fn together(&mut self, threads: &[&[Event]], drained: &[Event]) -> bool {
+        let sent = threads.iter().flat_map(|events| events.iter()).filter_map(accepted);
+        let mut put_in: Vec<u64> = self.queue.iter().copied().chain(sent).collect();
+        let every = threads.iter().chain([&drained]);
+        let mut taken: Vec<u64> = every.flat_map(|events| got(events)).collect();
+        put_in.sort_unstable();
+        taken.sort_unstable();
+        let in_order = threads.iter().all(|events| {
+            let values: Vec<u64> = got(events).chain(got(drained)).collect();
+            self.first_in_first_out(&values)
+        });
+        let emptied = drained.last() == Some(&Event::Received(Answer::Empty));
+        self.queue.clear();
+        put_in == taken && in_order && emptied
+    }
+
+    /// Did one receiver see what was there before in its order, then what each sender sent in that one's order?
+    fn first_in_first_out(&self, received: &[u64]) -> bool {
+        let rank = |value: &u64| self.queue.iter().position(|old| old == value);
+        let ranks: Vec<_> =
+            received.iter().map(|value| rank(value).unwrap_or(usize::MAX)).collect();
+        ranks.is_sorted() && each_senders_order(received)
+    }
+}
+
+fn accepted(event: &Event) -> Option<u64> {
+    match event {
+        Event::Sent(value, Answer::Sent) => Some(*value),
+        _ => None,
+    }
+}
+
+fn got(events: &[Event]) -> impl Iterator<Item = u64> {
+    events.iter().filter_map(|event| match event {
+        Event::Received(Answer::Got(value)) => Some(*value),
+        _ => None,
+    })
+}
+
+/// Do the new values of each sender come in the order in which it made them?
+fn each_senders_order(values: &[u64]) -> bool {
+    let after = |at: usize| values[at + 1..].iter().all(|later| !earlier(*later, values[at]));
+    (0..values.len()).all(after)
+}
+
+fn earlier(one: u64, other: u64) -> bool {
+    sender(one) == sender(other) && one <= other
+}
+
+/// All worlds that can be reached while the victim runs.
+fn gap(worlds: &mut Vec<World>) {
+    let mut at = 0;
+    while at < worlds.len() {
+        if let Some(next) = worlds[at].further().filter(|next| !worlds.contains(next)) {
+            worlds.push(next);
+        }
+        at += 1;
+    }
+}
+
+/// A whole scene: what was seen of it.
+pub struct Seen<'a> {
+    /// Before the call.
+    pub world: World,
+    /// What each of the others did, first the one that is also alone.
+    pub logs: [&'a [Event]; 2],
+    /// What the victim's call said.
+    pub said: &'a [Answer],
+    /// What was in the queue at the end.
+    pub rest: &'a [u64],
+}
+
+/// Is there a way it may have been?
+///
+/// # Errors
+///
+/// What was the last thing that no world explains.
+pub fn judge(seen: &Seen) -> Result<(), &'static str> {
+    let mut worlds = vec![seen.world.clone()];
+    let mut seconds = turns(seen.logs[1]).filter(|turn| turn[0] == Event::Together);
+    // What two did together is judged with what the next turn found.
+    let mut pending: Option<[&[Event]; 2]> = None;
+    for turn in turns(seen.logs[0]) {
+        let events = &turn[1..];
+        if turn[0] == Event::Together {
+            let second = seconds.next().ok_or("two were together, and one does not know it")?;
+            pending = Some([events, &second[1..]]);
+            continue;
+        }
+        let drained = match pending.take() {
+            None => {
+                gap(&mut worlds);
+                0
+            }
+            Some(threads) => {
+                let empty = Event::Received(Answer::Empty);
+                let drained =
+                    events.iter().position(|event| *event == empty).map_or(0, |at| at + 1);
+                worlds.retain_mut(|world| world.together(&threads, &events[..drained]));
+                drained
+            }
+        };
+        if worlds.is_empty() {
+            return Err("a value lost, doubled or out of order between the others together");
+        }
+        worlds.retain_mut(|world| world.alone(&events[drained..]));
+        if worlds.is_empty() {
+            return Err("a wrong answer to one of the others alone");
+        }
+    }
+    gap(&mut worlds);
+    worlds.retain(|world| world.left.is_empty() && world.said == seen.said);
+    if worlds.is_empty() {
+        return Err("a wrong answer to the one who was frozen");
+    }
+    let rest = |world: &World| world.queue.iter().eq(seen.rest);
+    if worlds.iter().any(rest) { Ok(()) } else { Err("something else was left than should be") }
+}
+
+/// A log cut where a turn begins; each piece begins with its mark.
+fn turns(log: &[Event]) -> impl Iterator<Item = &[Event]> {
+    let mark = |event: &Event| matches!(event, Event::Alone | Event::Together);
+    log.chunk_by(move |_, next| !mark(next))
+}
+
+/// Each value that was put in came out once, and each taker saw each sender's order. For scenes in which somebody else
+/// comes in between whom no log tells of.
+///
+/// # Errors
+///
+/// Which of the two does not hold.
+pub fn conserved(put_in: &[u64], takers: &[Vec<u64>]) -> Result<(), &'static str> {
+    let mut put_in = put_in.to_vec();
+    let mut taken = takers.concat();
+    put_in.sort_unstable();
+    taken.sort_unstable();
+    if put_in != taken {
+        return Err("a value was lost or doubled");
+    }
+    let in_order = takers.iter().all(|taker| each_senders_order(taker));
+    if in_order { Ok(()) } else { Err("values of one sender out of order") }
+}
+
+/// What a log says was put in, and what was taken out.
+pub fn balance(log: &[Event]) -> (Vec<u64>, Vec<u64>) {
+    (log.iter().filter_map(accepted).collect(), got(log).collect())
+}
