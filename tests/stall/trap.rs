@@ -131,6 +131,12 @@ impl fmt::Display for Place {
     }
 }
 
+/// In the flags register.
+const TRAP_FLAG: libc::greg_t = 0x100;
+
+/// No stop at all: every instruction is counted.
+pub const NEVER: Range<u64> = u64::MAX..u64::MAX;
+
 /// Puts the handler in its place.
 pub fn install() {
     static ONCE: Once = Once::new();
@@ -177,7 +183,7 @@ pub fn await_victim(limit: Duration) -> Victim {
     }
 }
 
-/// Instructions that the operation took, once it is over.
+/// Instructions done; those of the whole operation, if it was armed with [`NEVER`].
 pub fn steps() -> u64 {
     STEPS.load(Ordering::Relaxed) // [relaxed]
 }
@@ -204,13 +210,26 @@ extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_voi
     STEPS.store(step, Ordering::Relaxed); // [relaxed] the victim alone counts
     let from = STOP_FROM.load(Ordering::Relaxed); // [relaxed]
     let before = STOP_BEFORE.load(Ordering::Relaxed); // [relaxed]
-    if !(from..before).contains(&step) {
+    if step < from {
         return;
     }
-    let context = context.cast::<libc::ucontext_t>();
-    // SAFETY: the kernel hands a handler with SA_SIGINFO its thread's context, live until the handler returns.
-    let next = unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] };
-    NEXT_INSTRUCTION.store(next as u64, Ordering::Relaxed); // [relaxed]
+    // SAFETY: the kernel hands a handler with SA_SIGINFO its thread's context, live until the handler returns, and
+    // writes it back to the thread then.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    let registers = &mut context.uc_mcontext.gregs;
+    if step < before {
+        NEXT_INSTRUCTION.store(registers[libc::REG_RIP as usize] as u64, Ordering::Relaxed); // [relaxed]
+        park();
+    }
+    // No further stop: the rest need not be counted, and a trap takes long.
+    if step + 1 >= STOP_BEFORE.load(Ordering::Relaxed) {
+        // [relaxed] may have been disarmed meanwhile
+        registers[libc::REG_EFL as usize] &= !TRAP_FLAG;
+    }
+}
+
+/// Tells the driver, and waits to be thawed.
+fn park() {
     // The interrupted code may be about to read the error of its own last system call.
     // SAFETY: asks for the address of this thread's own errno.
     let errno = unsafe { libc::__errno_location() };
