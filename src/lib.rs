@@ -30,8 +30,9 @@
 //! | 3 | `engine` | [`Engine`], [`Config`], the dispatcher, retries |
 //! | 2 | `queue` | the seam; the memory kind and the persistent kind; routes, credits, windows, records |
 //! | 1 | [`ring`], [`log`], [`metrics`], [`model`], `message` | what is of use alone: these know nothing of each other |
-//! | 0 | `sync`, `event`, [`clock`], `error`, `sys` | atomics and locks, sleeping and waking, time, errors |
+//! | 0 | `sync`, `barrier`, `event`, [`clock`], `error`, `sys` | atomics and locks, barriers, sleeping and waking, time, errors |
 
+pub(crate) mod barrier;
 #[cfg(not(loom))]
 pub mod clock;
 #[cfg(not(loom))]
@@ -73,6 +74,7 @@ pub mod ring;
 pub(crate) mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub(crate) mod sys;
+pub(crate) mod wait;
 
 #[cfg(not(loom))]
 mod front {

@@ -3,6 +3,7 @@
 //! | call | why |
 //! |---|---|
 //! | `futex` | a thread sleeps on the very word that the notifier changes: no lock, no allocation, nothing to set up |
+//! | `membarrier` | a full barrier in every running thread of the process: [`crate::barrier`] |
 //!
 //! The futex word is the low half of a 64-bit word whose high half changes too. The kernel reads the half by itself,
 //! atomically, under its own lock; the processors this is built for let a half be read out of a word that is
@@ -22,6 +23,22 @@ use std::time::{Duration, Instant};
 const LOW_HALF: usize = if cfg!(target_endian = "little") { 0 } else { 1 };
 
 const _: () = assert!(align_of::<AtomicU64>().is_multiple_of(align_of::<u32>()));
+
+/// Asks the kernel for [`membarrier`], once in a process. False if it has none, or refuses.
+pub fn register_membarrier() -> bool {
+    command_membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
+}
+
+/// A full barrier in every thread of this process that runs now; those that do not run had one when they stopped.
+/// False if the kernel refuses, which it does not after [`register_membarrier`] unless a filter came in between.
+pub fn membarrier() -> bool {
+    command_membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
+}
+
+fn command_membarrier(command: libc::c_int) -> bool {
+    // SAFETY: the call takes numbers only and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+}
 
 /// Sleep on the low half of a word.
 #[derive(Debug, Default)]

@@ -6,13 +6,13 @@ use loom::thread;
 use loom_tests::{explore, explore_wakes, three, two};
 use millstream::modelled::{
     Layout, Receiver, RecvError, RecvTimeoutError, Ring, Sender, Shape, TryRecvError, TrySendError,
-    over,
+    WaitStrategy, over,
 };
 use std::time::Duration;
 
 fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let seats = Layout { near: 4, chunks: 1, chunk_bits: 0 };
-    over(Ring::shaped(Shape { seats, ..Shape::new(capacity) }))
+    over(Ring::shaped(Shape { seats, ..Shape::new(capacity) }), WaitStrategy::Park)
 }
 
 /// What comes before the end is reported.

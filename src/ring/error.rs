@@ -6,6 +6,30 @@
 use std::fmt;
 use thiserror::Error;
 
+/// The part of a batch that was not sent, and how much was.
+#[derive(PartialEq, Eq, Clone, Copy)]
+pub struct Unsent<I: Iterator> {
+    /// Values of the batch that were sent, all before the one that was not.
+    pub sent: usize,
+    /// The value that was not sent.
+    pub value: I::Item,
+    /// What the batch had behind it.
+    pub rest: I,
+}
+
+impl<I: Iterator> Unsent<I> {
+    /// The whole part that was not sent, in order.
+    pub fn into_values(self) -> impl Iterator<Item = I::Item> {
+        std::iter::once(self.value).chain(self.rest)
+    }
+}
+
+impl<I: Iterator> fmt::Debug for Unsent<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unsent").field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
 /// The last receiver is gone; the value comes back.
 #[derive(PartialEq, Eq, Clone, Copy, Error)]
 #[error("sending on a disconnected channel")]

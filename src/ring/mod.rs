@@ -32,17 +32,33 @@
 //! |---|---|
 //! | `swap.rs` | the ring: entries, turns, cells |
 //! | `cells.rs` | a seat for every (ring, thread) pair |
-//! | `channel.rs` | senders and receivers: waiting and disconnection |
+//! | `alone.rs` | push and pop by stores, for who is alone on its side |
+//! | `shared.rs` | what the ends share: waiting and disconnection |
+//! | `channel.rs`, `sole.rs` | the ends that may have company, and those that are alone |
+//! | `ends.rs` | the methods of both |
+//! | `future.rs` | the ends as tasks use them |
 //! | `error.rs` | why an operation did not happen |
 
+mod alone;
 pub(crate) mod cells;
 pub(crate) mod channel;
+mod ends;
 mod error;
+#[cfg(feature = "async")]
+mod future;
+mod shared;
+mod sole;
 pub(crate) mod swap;
 
+#[cfg(not(any(loom, shuttle)))]
+pub use crate::barrier::is_asymmetric;
+pub use crate::wait::{SPIN_MAX, WaitStrategy};
 pub use cells::THREADS_MAX;
-pub use channel::{IntoIter, Iter, Receiver, Sender, TryIter, bounded};
+pub use channel::{IntoIter, Iter, Receiver, Sender, TryIter, bounded, bounded_with};
 pub use error::{
-    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, Unsent,
 };
+#[cfg(feature = "async")]
+pub use future::{IntoStream, RecvFuture, RecvStream, SendFuture};
+pub use sole::{Consumer, Producer, spsc, spsc_with};
 pub use swap::CAPACITY_MAX;

@@ -60,15 +60,18 @@ use std::mem::MaybeUninit;
 /// Bits of an entry that name a cell.
 const CELL_BITS: u32 = 20;
 /// The entry's cell holds a value.
-const FULL: u64 = 1 << CELL_BITS;
-const CELL_MASK: u64 = FULL - 1;
+pub(super) const FULL: u64 = 1 << CELL_BITS;
+pub(super) const CELL_MASK: u64 = FULL - 1;
 /// A turn fills the entry above the cell and the full bit, so it wraps as the word does.
 const TURN_SHIFT: u32 = CELL_BITS + 1;
 
 /// The most values a ring may hold: every thread there may be has a cell besides.
-pub const CAPACITY_MAX: usize = (1 << CELL_BITS) - THREADS_MAX;
+pub const CAPACITY_MAX: usize = (1 << CELL_BITS) - THREADS_MAX - SPARE;
 
-const _: () = assert!(CAPACITY_MAX + THREADS_MAX <= 1 << CELL_BITS);
+/// Cells of the sole ends: one for each side.
+const SPARE: usize = 2;
+
+const _: () = assert!(CAPACITY_MAX + SPARE + THREADS_MAX <= 1 << CELL_BITS);
 const _: () = assert!(u64::BITS - TURN_SHIFT == 43);
 
 type Slot<T> = UnsafeCell<MaybeUninit<T>>;
@@ -110,15 +113,46 @@ pub struct Ring<T> {
     index_bits: u32,
     /// Where the turn begins in an entry.
     turn_shift: u32,
-    /// Every position below was pushed.
-    tail: CachePadded<AtomicU64>,
-    /// Every position below was popped.
-    head: CachePadded<AtomicU64>,
+    /// The push side's bound and spare cell.
+    pub(super) tail: CachePadded<Side>,
+    /// The pop side's.
+    pub(super) head: CachePadded<Side>,
+}
+
+/// What one side of the ring keeps.
+pub(super) struct Side {
+    /// Every position below was pushed (popped).
+    pub(super) bound: AtomicU64,
+    /// The private cell of an end that is alone on this side, while there is none.
+    pub(super) spare: AtomicU32,
 }
 
 // SAFETY: a cell is touched by its one owner only (the page above), and ownership moves through [R1], [R2] and the
 // hand-over of seats; so sharing the ring moves values between threads and does nothing else with them.
 unsafe impl<T: Send> Sync for Ring<T> {}
+
+impl Side {
+    fn new(bound: u64, spare: usize) -> Self {
+        Self { bound: AtomicU64::new(bound), spare: AtomicU32::new(spare as u32) }
+    }
+}
+
+/// How far a batch has come; says so when it ends, however it ends.
+struct Moved<'a> {
+    bound: &'a AtomicU64,
+    from: u64,
+    to: u64,
+}
+
+impl Drop for Moved<'_> {
+    fn drop(&mut self) {
+        // A batch takes long, and others may have come further meanwhile: the bound is not pushed back on purpose.
+        let now = self.bound.load(Ordering::Relaxed); // [relaxed] a look before the store
+        if self.to != self.from && (now.wrapping_sub(self.to) as i64) < 0 {
+            self.bound.store(self.to, order("R3_store", Ordering::Release)); // [R3]
+        }
+    }
+}
 
 impl<T> Ring<T> {
     /// An empty ring for `capacity` values.
@@ -148,12 +182,12 @@ impl<T> Ring<T> {
         let first = lap << index_bits;
         Self {
             entries: (0..capacity as u64).map(|i| AtomicU64::new(lap << turn_shift | i)).collect(),
-            cells: (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+            cells: (0..capacity + SPARE).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
             seats: Seats::new(seats, |number| new_seat(capacity, number)),
             index_bits,
             turn_shift,
-            tail: CachePadded::new(AtomicU64::new(first)),
-            head: CachePadded::new(AtomicU64::new(first)),
+            tail: CachePadded::new(Side::new(first, capacity)),
+            head: CachePadded::new(Side::new(first, capacity + 1)),
         }
     }
 
@@ -168,27 +202,25 @@ impl<T> Ring<T> {
     /// At a thread's first use of any ring, if [`THREADS_MAX`] threads use rings already.
     #[inline]
     pub fn push(&self, value: T) -> Result<u64, T> {
-        match mine() {
-            Some(number) => self.push_from(self.seat(number), value),
-            None => self.push_first(value),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn push_first(&self, value: T) -> Result<u64, T> {
-        let first = First::take();
-        self.push_from(self.seat(first.number()), value)
+        self.with_seat(|seat| self.push_from(seat, value))
     }
 
     #[inline]
     fn push_from(&self, seat: &Seat<T>, value: T) -> Result<u64, T> {
+        let from = self.tail.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let at = self.push_at(seat, from, value)?;
+        self.tail.bound.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
+        Ok(self.count(at))
+    }
+
+    /// Pushes at the first position from that bound on that can take it; says which.
+    #[inline]
+    fn push_at(&self, seat: &Seat<T>, mut at: u64, value: T) -> Result<u64, T> {
         let mine = u64::from(seat.held.load(Ordering::Relaxed)); // [relaxed]
         // SAFETY: `mine` is the private cell of this thread: no other thread touches it, and it holds no value.
         self.cell(mine).with_mut(|cell| unsafe { cell.write(MaybeUninit::new(value)) });
-        let mut at = self.tail.load(order("R3_load", Ordering::Acquire)); // [R3]
         loop {
-            let entry = &self.entries[self.index(at)];
+            let entry = self.entry(at);
             let seen = entry.load(order("R2_load", Ordering::Acquire)); // [R2]
             let ahead = self.laps_ahead(seen, at);
             if ahead == 0 && seen & FULL == 0 {
@@ -197,8 +229,7 @@ impl<T> Ring<T> {
                 let swapped = entry.compare_exchange(seen, full, strong, Ordering::Relaxed); // [relaxed]
                 if swapped.is_ok() {
                     self.keep(seat, seen);
-                    self.tail.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
-                    return Ok(self.count(at));
+                    return Ok(at);
                 }
             } else if ahead < 0 {
                 // SAFETY: still the private cell, and the value above still lies in it.
@@ -211,6 +242,28 @@ impl<T> Ring<T> {
         }
     }
 
+    /// Pushes what the iterator gives, until it ends or a value finds the ring full; that value comes back. `pushed`
+    /// counts, also when the iterator panics.
+    ///
+    /// # Panics
+    ///
+    /// As [`Ring::push`], and when the iterator does.
+    pub fn push_many(&self, values: &mut impl Iterator<Item = T>, pushed: &mut usize) -> Option<T> {
+        self.with_seat(|seat| {
+            let from = self.tail.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
+            let mut moved = Moved { bound: &self.tail.bound, from, to: from };
+            // No user code between the cell and the exchange: the next value is there before either is touched.
+            for value in values {
+                match self.push_at(seat, moved.to, value) {
+                    Ok(at) => moved.to = self.next(at),
+                    Err(value) => return Some(value),
+                }
+                *pushed += 1;
+            }
+            None
+        })
+    }
+
     /// Takes the oldest value out, with its ring position. None if the ring was empty at one moment of the call.
     ///
     /// # Panics
@@ -218,24 +271,22 @@ impl<T> Ring<T> {
     /// As [`Ring::push`].
     #[inline]
     pub fn pop(&self) -> Option<(u64, T)> {
-        match mine() {
-            Some(number) => self.pop_into(self.seat(number)),
-            None => self.pop_first(),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn pop_first(&self) -> Option<(u64, T)> {
-        let first = First::take();
-        self.pop_into(self.seat(first.number()))
+        self.with_seat(|seat| self.pop_into(seat))
     }
 
     #[inline]
     fn pop_into(&self, seat: &Seat<T>) -> Option<(u64, T)> {
-        let mut at = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let from = self.head.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let (at, value) = self.pop_at(seat, from)?;
+        self.head.bound.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
+        Some((self.count(at), value))
+    }
+
+    /// Pops at the first position from that bound on that holds a value; says which.
+    #[inline]
+    fn pop_at(&self, seat: &Seat<T>, mut at: u64) -> Option<(u64, T)> {
         loop {
-            let entry = &self.entries[self.index(at)];
+            let entry = self.entry(at);
             let seen = entry.load(order("R1_load", Ordering::Acquire)); // [R1]
             let ahead = self.laps_ahead(seen, at);
             if ahead == 0 && seen & FULL != 0 {
@@ -245,12 +296,11 @@ impl<T> Ring<T> {
                 let swapped = entry.compare_exchange(seen, empty, strong, Ordering::Relaxed); // [relaxed]
                 if swapped.is_ok() {
                     self.keep(seat, seen);
-                    self.head.store(self.next(at), order("R3_store", Ordering::Release)); // [R3]
                     let taken = self.cell(seen & CELL_MASK);
                     // SAFETY: the exchange made the cell this thread's private one, until its next operation.
                     let value = taken.with_mut(|cell| unsafe { cell.read() });
                     // SAFETY: the entry said full, so a push wrote it, and [R1] makes that visible.
-                    return Some((self.count(at), unsafe { value.assume_init() }));
+                    return Some((at, unsafe { value.assume_init() }));
                 }
             } else if ahead > 0 {
                 at = self.past(at, ahead);
@@ -261,17 +311,37 @@ impl<T> Ring<T> {
         }
     }
 
+    /// Pops up to `limit` values to the end of the vector. `popped` counts, also when the vector cannot grow.
+    ///
+    /// # Panics
+    ///
+    /// As [`Ring::push`], and when the vector cannot grow; what was popped is in it then.
+    pub fn pop_many(&self, into: &mut Vec<T>, limit: usize, popped: &mut usize) {
+        self.with_seat(|seat| {
+            let from = self.head.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
+            let mut moved = Moved { bound: &self.head.bound, from, to: from };
+            for _ in 0..limit {
+                into.reserve(1); // before the value is out of the ring
+                let Some((at, value)) = self.pop_at(seat, moved.to) else { return };
+                into.push(value);
+                moved.to = self.next(at);
+                *popped += 1;
+            }
+        });
+    }
+
     /// Values in the ring, exact at one moment of the call. Takes time in proportion to the walk from the bounds to
     /// the head and the tail, which is short; tries again while the head moves.
     pub fn len(&self) -> usize {
         loop {
             let Some((head, seen)) = self.front() else { return 0 };
-            let mut tail = self.next(head).max(self.tail.load(order("R3_load", Ordering::Acquire))); // [R3]
+            let mut tail =
+                self.next(head).max(self.tail.bound.load(order("R3_load", Ordering::Acquire))); // [R3]
             while self.between(head, tail) < self.capacity() && self.holds_value(tail) {
                 tail = self.next(tail);
             }
             // Nothing was popped since `head` was seen to be the head, and `tail` was the tail in between.
-            let again = self.entries[self.index(head)].load(Ordering::Relaxed); // [relaxed]
+            let again = self.entry(head).load(Ordering::Relaxed); // [relaxed]
             if again == seen || mutant("len_once") {
                 return self.between(head, tail).min(self.capacity());
             }
@@ -285,9 +355,9 @@ impl<T> Ring<T> {
 
     /// Was the ring full at one moment of the call?
     pub fn is_full(&self) -> bool {
-        let mut at = self.tail.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let mut at = self.tail.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
         loop {
-            let seen = self.entries[self.index(at)].load(order("R2_load", Ordering::Acquire)); // [R2]
+            let seen = self.entry(at).load(order("R2_load", Ordering::Acquire)); // [R2]
             match self.laps_ahead(seen, at) {
                 0 if seen & FULL == 0 => return false,
                 ahead if ahead < 0 => return true,
@@ -303,9 +373,9 @@ impl<T> Ring<T> {
 
     /// The head and its entry, if that holds a value.
     fn front(&self) -> Option<(u64, u64)> {
-        let mut at = self.head.load(order("R3_load", Ordering::Acquire)); // [R3]
+        let mut at = self.head.bound.load(order("R3_load", Ordering::Acquire)); // [R3]
         loop {
-            let seen = self.entries[self.index(at)].load(order("R1_load", Ordering::Acquire)); // [R1]
+            let seen = self.entry(at).load(order("R1_load", Ordering::Acquire)); // [R1]
             match self.laps_ahead(seen, at) {
                 0 if seen & FULL != 0 => return Some((at, seen)),
                 ahead if ahead <= 0 => return None,
@@ -316,8 +386,24 @@ impl<T> Ring<T> {
 
     /// Does the entry hold the value of this very position?
     fn holds_value(&self, at: u64) -> bool {
-        let seen = self.entries[self.index(at)].load(order("R4_load", Ordering::Acquire)); // [R4]
+        let seen = self.entry(at).load(order("R4_load", Ordering::Acquire)); // [R4]
         self.laps_ahead(seen, at) == 0 && seen & FULL != 0
+    }
+
+    /// Lends the calling thread its seat.
+    #[inline]
+    fn with_seat<R>(&self, operate: impl FnOnce(&Seat<T>) -> R) -> R {
+        match mine() {
+            Some(number) => operate(self.seat(number)),
+            None => self.with_first(operate),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_first<R>(&self, operate: impl FnOnce(&Seat<T>) -> R) -> R {
+        let first = First::take();
+        operate(self.seat(first.number()))
     }
 
     /// The seat of the calling thread, which has that number; made at its first use of this ring.
@@ -328,7 +414,7 @@ impl<T> Ring<T> {
 
     /// The memory of a cell.
     #[inline]
-    fn cell(&self, cell: u64) -> &Slot<T> {
+    pub(super) fn cell(&self, cell: u64) -> &Slot<T> {
         match self.cells.get(cell as usize) {
             Some(slot) => slot,
             None => &self.seats.existing(cell as usize - self.cells.len()).cell,
@@ -345,7 +431,7 @@ impl<T> Ring<T> {
 
     /// How many laps the entry is ahead of the position, modulo the width of a turn; negative: behind.
     #[inline]
-    fn laps_ahead(&self, entry: u64, at: u64) -> i64 {
+    pub(super) fn laps_ahead(&self, entry: u64, at: u64) -> i64 {
         if mutant("no_wrap") {
             return (entry >> self.turn_shift) as i64 - (self.turn(at) >> self.turn_shift) as i64;
         }
@@ -356,29 +442,34 @@ impl<T> Ring<T> {
     /// The next position that may be the head or tail, given that the entry at `at` is past it by so many laps:
     /// everything before that entry's own position was pushed and popped.
     #[inline]
-    fn past(&self, at: u64, ahead: i64) -> u64 {
+    pub(super) fn past(&self, at: u64, ahead: i64) -> u64 {
         let laps = (ahead as u64).saturating_sub(1);
         self.next(at + (laps << self.index_bits))
     }
 
     #[inline]
-    fn index(&self, at: u64) -> usize {
+    pub(super) fn entry(&self, at: u64) -> &AtomicU64 {
+        &self.entries[self.index(at)]
+    }
+
+    #[inline]
+    pub(super) fn index(&self, at: u64) -> usize {
         (at & ((1 << self.index_bits) - 1)) as usize
     }
 
     #[inline]
-    fn turn(&self, at: u64) -> u64 {
+    pub(super) fn turn(&self, at: u64) -> u64 {
         (at >> self.index_bits) << self.turn_shift
     }
 
     #[inline]
-    fn turn_after(&self, at: u64) -> u64 {
+    pub(super) fn turn_after(&self, at: u64) -> u64 {
         ((at >> self.index_bits) + 1) << self.turn_shift
     }
 
     /// The position after that one. Between the last index and the next lap lie numbers that are no positions.
     #[inline]
-    fn next(&self, at: u64) -> u64 {
+    pub(super) fn next(&self, at: u64) -> u64 {
         if self.index(at) + 1 == self.capacity() {
             ((at >> self.index_bits) + 1) << self.index_bits
         } else {
@@ -388,7 +479,7 @@ impl<T> Ring<T> {
 
     /// Positions below that one.
     #[inline]
-    fn count(&self, at: u64) -> u64 {
+    pub(super) fn count(&self, at: u64) -> u64 {
         (at >> self.index_bits).wrapping_mul(self.capacity() as u64) + self.index(at) as u64
     }
 
@@ -413,7 +504,7 @@ impl<T> Ring<T> {
 
 fn new_seat<T>(capacity: usize, number: usize) -> CachePadded<Seat<T>> {
     CachePadded::new(Seat {
-        held: AtomicU32::new((capacity + number) as u32),
+        held: AtomicU32::new((capacity + SPARE + number) as u32),
         cell: UnsafeCell::new(MaybeUninit::uninit()),
     })
 }
@@ -508,14 +599,14 @@ mod tests {
         let position = |count: u64| ((count / 3) << ring.index_bits) | (count % 3);
         for value in 0..100_u64 {
             ring.push(value).unwrap();
-            ring.head.store(position(value / 4), Ordering::Relaxed); // [relaxed] one thread
-            ring.tail.store(position(value / 8), Ordering::Relaxed); // [relaxed] one thread
+            ring.head.bound.store(position(value / 4), Ordering::Relaxed); // [relaxed] one thread
+            ring.tail.bound.store(position(value / 8), Ordering::Relaxed); // [relaxed] one thread
             assert_eq!(ring.len(), 1);
             assert_eq!(ring.pop(), Some((value, value)));
         }
         (0..3).for_each(|value| assert!(ring.push(value).is_ok()));
-        ring.tail.store(0, Ordering::Relaxed); // [relaxed] one thread
-        ring.head.store(0, Ordering::Relaxed); // [relaxed] one thread
+        ring.tail.bound.store(0, Ordering::Relaxed); // [relaxed] one thread
+        ring.head.bound.store(0, Ordering::Relaxed); // [relaxed] one thread
         assert!(ring.is_full());
         assert_eq!(ring.push(9), Err(9));
         assert_eq!(ring.len(), 3);
@@ -525,7 +616,7 @@ mod tests {
     #[test]
     fn the_limits_of_capacity_are_named() {
         assert_eq!(Ring::<()>::new(CAPACITY_MAX).capacity(), CAPACITY_MAX);
-        for (capacity, text) in [(0, "at least one"), (CAPACITY_MAX + 1, "at most 983040")] {
+        for (capacity, text) in [(0, "at least one"), (CAPACITY_MAX + 1, "at most 983038")] {
             let panic = catch_unwind(|| Ring::<u8>::new(capacity)).unwrap_err();
             let message = panic.downcast_ref::<String>().cloned();
             let message =

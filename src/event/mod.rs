@@ -1,24 +1,29 @@
 //! An event count: threads sleep until a condition that they look at themselves may have come true.
 //!
-//! The condition lives elsewhere (a ring that is not empty any more), and whoever makes it true pays one fence and
-//! one load when nobody sleeps. The waiter announces itself, looks *again*, and only then sleeps:
+//! The condition lives elsewhere (a ring that is not empty any more), and whoever makes it true pays one load when
+//! nobody sleeps. The waiter announces itself, looks *again*, and only then sleeps:
 //!
 //! ```text
 //!   waiter                                    notifier
-//!   key = listen()    waiters + 1, fence      make the condition true
-//!   look again -- true --> cancel(key)        notify_one()   fence, waiters = 0? done
+//!   key = listen()    waiters + 1, heavy      make the condition true
+//!   look again -- true --> cancel(key)        notify_one()   light, waiters = 0? done
 //!   wait(key)         sleep while epoch = key                waiters - 1, epoch + 1, wake one
 //!   look again
 //! ```
 //!
 //! One word packs `waiters << 32 | epoch`; its low half is what the kernel compares before it lets a thread sleep.
+//! `heavy` and `light` are the two sides of an asymmetric barrier ([`crate::barrier`]).
+//!
+//! With the feature `async` a task may wait where a thread would: it leaves a waker in a list (`tasks`) instead of
+//! sleeping on the word. Both are counted in the one word, and a wake goes to the tasks first, then to the threads.
 //!
 //! # Orderings
 //!
 //! | label | where | why |
 //! |---|---|---|
-//! | \[E1\] | SeqCst fence after the registration, and before the notifier's look at `waiters` | store buffering: of "registered, then looked" and "published, then looked" one must see the other. Release and acquire do not give that, nor does an atomic read-modify-write on every processor |
+//! | \[E1\] | `heavy` after the registration, `light` before the notifier's look at `waiters` | store buffering: of "registered, then looked" and "published, then looked" one must see the other. Release and acquire do not give that, nor does an atomic read-modify-write on every processor |
 //! | \[E2\] | Release by the notifier's CAS; Acquire by who finds the epoch moved | what was published before the notification is visible when `wait` returns |
+//! | \[E3\] | Release by a task's registration; Acquire by the notifier's CAS | that there is a task in the list, or about to be, under its lock |
 //! | \[T1\] | the flags of the unit tests: Release by who sets one, Acquire by who looks | what a condition carries |
 //!
 //! \[relaxed\]: the registration and the notifier's first look are ordered by \[E1\]; a withdrawal carries nothing.
@@ -33,6 +38,11 @@
 //!    for the older one. This is why a woken waiter must return and look, never sleep again on its key.
 //! 3. **Passed on**: the epoch has moved but no wake chose this one. Whether the count that the notifier took was this
 //!    one's cannot be known, so the notification is made again. Were it not, one count would stay behind each time.
+//!    A task that was chosen and dropped before it looked passes its wake on too: nobody else would look.
+//!
+//! A task enters the list and the count under the list's lock, so a notifier that took a count finds, under the same lock,
+//! every task that was counted. It chooses among those that registered before its own step of the epoch only: a task
+//! that came later has looked since, and must not take the place of a thread that sleeps.
 //!
 //! So the count may be too high (a wake that comes late, when its sleeper has gone on by itself, can end a newer sleep,
 //! whose count stays), which costs a useless wake, but never too low. Nor can it run over: a registration that
@@ -42,12 +52,21 @@
 //! # Limits
 //!
 //! The epoch is exact up to 2^32 notifications within one wait. A key that is dropped costs one useless wake.
-//! Wakes are chosen by the kernel: no order among sleepers is promised.
+//! Wakes are chosen by the kernel: no order among sleepers is promised; tasks are woken in the order they came. A
+//! notifier that finds tasks registered takes the list's lock for a moment. Where the barrier could not be had (its
+//! page says when), one wait ends after [`UNSURE_WAIT`] at most, so that nothing hangs.
 //!
 //! Source: the event count of Reed and Kanodia, 1979; in this form Vyukov's and folly's.
 
-use crate::sync::{AtomicU64, Futex, Ordering, SPINS, Sleep, fence, hint, mutant, order, thread};
-use std::time::Instant;
+#[cfg(feature = "async")]
+mod tasks;
+
+#[cfg(feature = "async")]
+pub use tasks::TaskKey;
+
+use crate::barrier;
+use crate::sync::{AtomicU64, Futex, Ordering, Sleep, mutant, order};
+use std::time::{Duration, Instant};
 
 const EPOCH_BITS: u32 = 32;
 /// One registration in the word.
@@ -56,12 +75,17 @@ const WAITER: u64 = 1 << EPOCH_BITS;
 /// More than there can be threads; half of what the word can count.
 const CROWD: u64 = WAITER << 31;
 
+/// How long one sleeps who could not make sure that every notifier sees the registration.
+pub const UNSURE_WAIT: Duration = Duration::from_millis(1);
+
 /// See the page above.
 #[derive(Debug)]
 pub struct EventCount {
     /// waiters << 32 | epoch
     state: AtomicU64,
     futex: Futex,
+    #[cfg(feature = "async")]
+    tasks: tasks::Tasks,
 }
 
 /// A registration. It must go to [`EventCount::wait`], [`EventCount::wait_until`] or [`EventCount::cancel`] of the
@@ -70,24 +94,39 @@ pub struct EventCount {
 #[derive(Debug)]
 pub struct Key {
     epoch: u32,
+    /// Does every notifier see the registration?
+    sure: bool,
 }
 
 impl EventCount {
     /// An event count on which nobody waits.
     pub fn new() -> Self {
-        Self { state: AtomicU64::new(0), futex: Futex::new() }
+        Self::at(0)
+    }
+
+    fn at(state: u64) -> Self {
+        barrier::choose();
+        Self {
+            state: AtomicU64::new(state),
+            futex: Futex::new(),
+            #[cfg(feature = "async")]
+            tasks: tasks::Tasks::new(),
+        }
     }
 
     /// Registers the caller, who must look at the condition again before it waits.
     pub fn listen(&self) -> Key {
         let before = self.state.fetch_add(WAITER, Ordering::Relaxed); // [relaxed] ordered by E1
-        if !mutant("E1_listen") {
-            fence(Ordering::SeqCst); // [E1]
-        }
+        self.registered(before)
+    }
+
+    /// The second half of a registration: from here on every notifier sees it.
+    fn registered(&self, before: u64) -> Key {
+        let sure = mutant("E1_listen") || barrier::heavy(); // [E1]
         if before >= CROWD {
             self.wake(usize::MAX);
         }
-        Key { epoch: epoch(before) }
+        Key { epoch: epoch(before), sure }
     }
 
     /// Sleeps until a notification that came after [`EventCount::listen`]. May return without one: the caller looks
@@ -100,6 +139,7 @@ impl EventCount {
     /// without a notification. The caller looks at its condition once more whatever the answer.
     pub fn wait_until(&self, key: Key, deadline: Option<Instant>) -> bool {
         let key = if mutant("late_key") { self.key_now() } else { key };
+        let deadline = if key.sure { deadline } else { soonest(deadline) };
         if self.moved_since(&key) {
             self.pass_on();
             return true;
@@ -132,7 +172,7 @@ impl EventCount {
     #[inline]
     pub fn notify(&self, count: usize) {
         if !mutant("E1_notify") {
-            fence(Ordering::SeqCst); // [E1]
+            barrier::light(); // [E1]
         }
         let state = self.state.load(Ordering::Relaxed); // [relaxed] ordered by E1
         if state >= WAITER {
@@ -165,13 +205,27 @@ impl EventCount {
             match self.state.compare_exchange(
                 state,
                 next,
-                order("E2_wake", Ordering::Release), // [E2]
-                Ordering::Relaxed,                   // [relaxed] tried again
+                order("E2_wake", Ordering::AcqRel), // [E2] [E3]
+                Ordering::Relaxed,                  // [relaxed] tried again
             ) {
-                Ok(_) => return self.futex.wake(&self.state, count),
+                Ok(_) => return self.choose(count, epoch(next)),
                 Err(seen) => state = seen,
             }
         }
+    }
+
+    /// Wakes those whose counts were taken out by the step to that epoch.
+    #[cfg(feature = "async")]
+    fn choose(&self, count: usize, epoch: u32) {
+        let threads = count - self.tasks.wake(count, epoch);
+        if threads > 0 {
+            self.futex.wake(&self.state, threads);
+        }
+    }
+
+    #[cfg(not(feature = "async"))]
+    fn choose(&self, count: usize, _epoch: u32) {
+        self.futex.wake(&self.state, count);
     }
 
     /// Ends a registration that no wake has ended. True when a notification came since it was made.
@@ -206,7 +260,7 @@ impl EventCount {
 
     /// The fault of reading the key when the wait begins.
     fn key_now(&self) -> Key {
-        Key { epoch: epoch(self.state.load(Ordering::Relaxed)) } // [relaxed] a mutant
+        Key { epoch: epoch(self.state.load(Ordering::Relaxed)), sure: true } // [relaxed] a mutant
     }
 }
 
@@ -228,43 +282,16 @@ const fn pack(waiters: u32, epoch: u32) -> u64 {
     (waiters as u64) << EPOCH_BITS | epoch as u64
 }
 
-/// Rounds of doubling spins: 1 + 2 + ... + 16 pauses, about a microsecond.
-const SPIN_ROUNDS: u32 = 5;
-/// Then the processor is offered to others a few times: with two cores the peer may be waiting for ours.
-const YIELD_ROUNDS: u32 = 3;
-
-/// A short wait for what is about to happen, before a thread parks. It always ends in parking.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    round: u32,
-}
-
-impl Backoff {
-    /// Nothing waited yet.
-    pub const fn new() -> Self {
-        Self { round: 0 }
-    }
-
-    /// Waits a moment. False when waiting is over and the caller should park.
-    pub fn snooze(&mut self) -> bool {
-        if !SPINS || self.round >= SPIN_ROUNDS + YIELD_ROUNDS {
-            return false;
-        }
-        if self.round < SPIN_ROUNDS {
-            (0..1 << self.round).for_each(|_| hint::spin_loop());
-        } else {
-            thread::yield_now();
-        }
-        self.round += 1;
-        true
-    }
+/// The deadline of a wait that must end soon in any case.
+fn soonest(deadline: Option<Instant>) -> Option<Instant> {
+    let soon = Instant::now() + UNSURE_WAIT;
+    Some(deadline.map_or(soon, |deadline| deadline.min(soon)))
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::sync::{AtomicBool, AtomicU32};
-    use std::time::Duration;
+    use crate::sync::{AtomicBool, AtomicU32, thread};
 
     /// Looks, registers, looks again, sleeps: what every user of an event count does.
     fn wait_for(event: &EventCount, condition: impl Fn() -> bool) {
@@ -312,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_epoch_may_wrap_while_somebody_is_registered() {
-        let event = EventCount { state: AtomicU64::new(pack(0, u32::MAX)), futex: Futex::new() };
+        let event = EventCount::at(pack(0, u32::MAX));
         let key = event.listen();
         event.notify_one();
         event.wait(key);
@@ -321,16 +348,9 @@ mod tests {
 
     #[test]
     fn a_count_that_crept_up_begins_at_zero_again() {
-        let event = EventCount { state: AtomicU64::new(CROWD), futex: Futex::new() };
+        let event = EventCount::at(CROWD);
         event.wait(event.listen());
         assert_eq!(event.waiters(), 0);
-    }
-
-    #[test]
-    fn backoff_ends() {
-        let mut backoff = Backoff::new();
-        let rounds = (0..1000).take_while(|_| backoff.snooze()).count();
-        assert_eq!(rounds as u32, SPIN_ROUNDS + YIELD_ROUNDS);
     }
 
     /// Each round is one notification for one sleeper: a lost one hangs the test.

@@ -1,0 +1,443 @@
+//! What the ends of a channel share: the ring, how they wait for each other, and how they notice that a side is gone.
+//!
+//! Waiting is beside the ring: one event count for "there may be a value", one for "there may be room". A sending end
+//! that has pushed wakes one sleeping receiver, a receiving end that has popped wakes one sleeping sender; who finds the
+//! ring full or empty waits awake a moment ([`crate::wait`]), registers, looks again, and sleeps ([`crate::event`]).
+//!
+//! How a value gets into the ring depends on the end: an exchange from those that may have company, a store from those
+//! that are alone. [`Push`] and [`Pop`] are the two sides as the code here needs them.
+//!
+//! # Disconnection
+//!
+//! Each side counts its ends. The end is reported by who reads a count of 0:
+//!
+//! - *Receiving*: empty, then no senders, then **one more look**. A look that follows the count sees everything that
+//!   was accepted; a count that follows the look does not show when the last value came.
+//! - *Sending*: no receivers, so the value goes back. A push may slip in behind the drop of the last receiver, which
+//!   drains the ring; so the sender reads the count again after its push, and takes its value out again if nobody else
+//!   has. Of "pushed, then counted" and "counted out, then drained" one sees the other, \[C2\]: nothing stays
+//!   behind in a ring that nobody will read. Of a batch that was cut off so, the values that were pushed before count
+//!   as sent: they are dropped with the others that nobody received.
+//!
+//! # Orderings
+//!
+//! | pair | release side | acquire side | what crosses over |
+//! |---|---|---|---|
+//! | \[C1\] | the drop of a sending end counts down | a receiver reads `senders`; who becomes alone reads it | everything that end sent, and its cell. The count-downs of several form one release sequence |
+//! | \[C2\] | the barrier: light after the push, heavy after the last receiver's count-down | both sides look after their half | at least one sees the other's |
+//! | \[C3\] | the drop of a receiving end counts down | a sender reads `receivers`; who becomes alone reads it | the entries as that end's stores left them, so that an exchange on the pop side is safe, and its cell |
+//!
+//! \[relaxed\]: a count of ends goes up by one who has an end, so it cannot have been 0; the new end travels by a hand-over
+//! of its own.
+//!
+//! # Limits
+//!
+//! As many ends as memory: a count of them cannot run over before that.
+
+use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError, Unsent};
+use super::swap::Ring;
+use crate::barrier;
+use crate::event::EventCount;
+use crate::sync::{AtomicUsize, Ordering, mutant, order, passed};
+use crate::wait::{Backoff, WaitStrategy};
+use crossbeam_utils::CachePadded;
+use std::iter::once;
+use std::time::Instant;
+
+/// How an end puts values in.
+pub(super) trait Push<T> {
+    /// As [`Ring::push`].
+    fn push(&mut self, value: T) -> Result<u64, T>;
+    /// As [`Ring::push_many`].
+    fn push_many(&mut self, values: &mut impl Iterator<Item = T>, pushed: &mut usize) -> Option<T>;
+}
+
+/// How an end takes values out.
+pub(super) trait Pop<T> {
+    /// As [`Ring::pop`].
+    fn pop(&mut self) -> Option<(u64, T)>;
+    /// As [`Ring::pop_many`].
+    fn pop_many(&mut self, into: &mut Vec<T>, limit: usize, popped: &mut usize);
+}
+
+impl<T> Push<T> for &Ring<T> {
+    #[inline]
+    fn push(&mut self, value: T) -> Result<u64, T> {
+        Ring::push(self, value)
+    }
+
+    fn push_many(&mut self, values: &mut impl Iterator<Item = T>, pushed: &mut usize) -> Option<T> {
+        Ring::push_many(self, values, pushed)
+    }
+}
+
+impl<T> Pop<T> for &Ring<T> {
+    #[inline]
+    fn pop(&mut self) -> Option<(u64, T)> {
+        Ring::pop(self)
+    }
+
+    fn pop_many(&mut self, into: &mut Vec<T>, limit: usize, popped: &mut usize) {
+        Ring::pop_many(self, into, limit, popped);
+    }
+}
+
+/// See the page above.
+pub(super) struct Shared<T> {
+    pub(super) ring: Ring<T>,
+    /// Read by every operation, written only when somebody comes, goes, or sleeps.
+    seldom: CachePadded<Seldom>,
+}
+
+struct Seldom {
+    /// Receivers sleep here.
+    items: EventCount,
+    /// Senders sleep here.
+    room: EventCount,
+    /// Ends of either side.
+    senders: AtomicUsize,
+    receivers: AtomicUsize,
+    strategy: WaitStrategy,
+}
+
+impl<T> Shared<T> {
+    /// With one end on each side.
+    pub(super) fn new(ring: Ring<T>, strategy: WaitStrategy) -> Self {
+        let seldom = Seldom {
+            items: EventCount::new(),
+            room: EventCount::new(),
+            senders: AtomicUsize::new(1),
+            receivers: AtomicUsize::new(1),
+            strategy,
+        };
+        Self { ring, seldom: CachePadded::new(seldom) }
+    }
+
+    /// Where receivers sleep.
+    #[cfg(feature = "async")]
+    pub(super) fn items(&self) -> &EventCount {
+        &self.seldom.items
+    }
+
+    /// Where senders sleep.
+    #[cfg(feature = "async")]
+    pub(super) fn room(&self) -> &EventCount {
+        &self.seldom.room
+    }
+
+    #[inline]
+    pub(super) fn try_send(
+        &self,
+        value: T,
+        push: &mut impl Push<T>,
+    ) -> Result<(), TrySendError<T>> {
+        if self.is_abandoned() {
+            return Err(TrySendError::Disconnected(value));
+        }
+        let at = push.push(value).map_err(TrySendError::Full)?;
+        self.seldom.items.notify_one(); // [C2]
+        if self.is_abandoned() && !mutant("no_second_count") {
+            return self.take_back(at);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn try_recv(&self, pop: &mut impl Pop<T>) -> Result<T, TryRecvError> {
+        let (_, value) = match pop.pop() {
+            Some(found) => found,
+            None if self.has_senders() => return Err(TryRecvError::Empty),
+            None if mutant("no_last_look") => return Err(TryRecvError::Disconnected),
+            None => pop.pop().ok_or(TryRecvError::Disconnected)?,
+        };
+        self.seldom.room.notify_one();
+        Ok(value)
+    }
+
+    /// No deadline is for ever.
+    #[inline]
+    pub(super) fn send(
+        &self,
+        value: T,
+        deadline: Option<Instant>,
+        push: &mut impl Push<T>,
+    ) -> Result<(), SendTimeoutError<T>> {
+        match self.try_send(value, push) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Disconnected(value)) => Err(SendTimeoutError::Disconnected(value)),
+            Err(TrySendError::Full(value)) => self.send_waiting(value, deadline, push),
+        }
+    }
+
+    fn send_waiting(
+        &self,
+        value: T,
+        deadline: Option<Instant>,
+        push: &mut impl Push<T>,
+    ) -> Result<(), SendTimeoutError<T>> {
+        let mut unsent = Some(value);
+        let answer = self.wait(&self.seldom.room, deadline, || {
+            let value = unsent.take()?; // put back whenever it comes back
+            match self.try_send(value, push) {
+                Ok(()) => Some(Ok(())),
+                Err(TrySendError::Disconnected(value)) => {
+                    Some(Err(SendTimeoutError::Disconnected(value)))
+                }
+                Err(TrySendError::Full(value)) => {
+                    unsent = Some(value);
+                    None
+                }
+            }
+        });
+        match (answer, unsent) {
+            (Some(answer), _) => answer,
+            (None, Some(value)) => Err(SendTimeoutError::Timeout(value)),
+            (None, None) => unreachable!("an attempt without an answer gave the value back"),
+        }
+    }
+
+    /// No deadline is for ever.
+    #[inline]
+    pub(super) fn recv(
+        &self,
+        deadline: Option<Instant>,
+        pop: &mut impl Pop<T>,
+    ) -> Result<T, RecvTimeoutError> {
+        match self.try_recv(pop) {
+            Ok(value) => Ok(value),
+            Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => self.recv_waiting(deadline, pop),
+        }
+    }
+
+    fn recv_waiting(
+        &self,
+        deadline: Option<Instant>,
+        pop: &mut impl Pop<T>,
+    ) -> Result<T, RecvTimeoutError> {
+        let answer = self.wait(&self.seldom.items, deadline, || match self.try_recv(pop) {
+            Ok(value) => Some(Ok(value)),
+            Err(TryRecvError::Disconnected) => Some(Err(RecvTimeoutError::Disconnected)),
+            Err(TryRecvError::Empty) => None,
+        });
+        answer.unwrap_or(Err(RecvTimeoutError::Timeout))
+    }
+
+    /// Attempts until there is an answer; none if the deadline comes first. The last attempt follows the deadline.
+    fn wait<R>(
+        &self,
+        event: &EventCount,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        loop {
+            let mut backoff = Backoff::new(self.seldom.strategy);
+            while backoff.snooze() {
+                if let Some(answer) = attempt() {
+                    return Some(answer);
+                }
+            }
+            let key = event.listen();
+            if let Some(answer) = attempt() {
+                event.cancel(key);
+                return Some(answer);
+            }
+            let notified = event.wait_until(key, deadline);
+            if !notified && passed(deadline) {
+                return attempt();
+            }
+        }
+    }
+
+    /// Sends what the iterator gives, waiting for room if `wait` says so; says how many.
+    pub(super) fn send_many<I: Iterator<Item = T>>(
+        &self,
+        mut rest: I,
+        wait: bool,
+        push: &mut impl Push<T>,
+    ) -> Result<usize, TrySendError<Unsent<I>>> {
+        let (mut sent, mut held) = (0, None);
+        loop {
+            if self.is_abandoned() {
+                return match held.or_else(|| rest.next()) {
+                    Some(value) => Err(TrySendError::Disconnected(Unsent { sent, value, rest })),
+                    None => Ok(sent),
+                };
+            }
+            let refused = match held.take() {
+                Some(value) => self.push_some(&mut once(value).chain(&mut rest), &mut sent, push),
+                None => self.push_some(&mut rest, &mut sent, push),
+            };
+            let Some(value) = refused else { return Ok(sent) };
+            if !wait {
+                return Err(TrySendError::Full(Unsent { sent, value, rest }));
+            }
+            held = match self.send_waiting(value, None, push) {
+                Ok(()) => {
+                    sent += 1;
+                    None
+                }
+                Err(error) => Some(error.into_inner()), // disconnected: reported above
+            };
+        }
+    }
+
+    /// Pushes until the iterator ends or a value is refused, and makes it known, however it ends.
+    fn push_some(
+        &self,
+        values: &mut impl Iterator<Item = T>,
+        sent: &mut usize,
+        push: &mut impl Push<T>,
+    ) -> Option<T> {
+        let mut pushed = Pushed { shared: self, count: 0, sent };
+        push.push_many(values, &mut pushed.count)
+    }
+
+    /// Receives up to `limit` values to the end of the vector, waiting for the first if `wait` says so.
+    pub(super) fn recv_many(
+        &self,
+        into: &mut Vec<T>,
+        limit: usize,
+        wait: bool,
+        pop: &mut impl Pop<T>,
+    ) -> Result<usize, TryRecvError> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        let mut count = self.pop_some(into, limit, pop);
+        if count == 0 && !self.has_senders() {
+            count = self.pop_some(into, limit, pop);
+            if count == 0 {
+                return Err(TryRecvError::Disconnected);
+            }
+        }
+        if count == 0 && wait {
+            into.reserve(1); // before the value is out of the ring
+            let Ok(first) = self.recv_waiting(None, pop) else {
+                return Err(TryRecvError::Disconnected);
+            };
+            into.push(first);
+            count = 1 + self.pop_some(into, limit - 1, pop);
+        }
+        if count == 0 { Err(TryRecvError::Empty) } else { Ok(count) }
+    }
+
+    /// Pops what there is, up to `limit`, and makes the room known, however it ends.
+    fn pop_some(&self, into: &mut Vec<T>, limit: usize, pop: &mut impl Pop<T>) -> usize {
+        let mut popped = Popped { shared: self, count: 0 };
+        pop.pop_many(into, limit, &mut popped.count);
+        popped.count
+    }
+
+    /// Is the last receiver gone?
+    #[inline]
+    fn is_abandoned(&self) -> bool {
+        self.seldom.receivers.load(order("C3_load", Ordering::Acquire)) == 0 // [C3] [C2]
+    }
+
+    #[inline]
+    fn has_senders(&self) -> bool {
+        self.seldom.senders.load(order("C1_load", Ordering::Acquire)) != 0 // [C1]
+    }
+
+    /// Is there one sending end? Then the caller, who has it, is alone.
+    pub(super) fn is_sole_sender(&self) -> bool {
+        self.seldom.senders.load(order("C1_load", Ordering::Acquire)) == 1 // [C1]
+    }
+
+    /// Is there one receiving end?
+    pub(super) fn is_sole_receiver(&self) -> bool {
+        self.seldom.receivers.load(order("C3_load", Ordering::Acquire)) == 1 // [C3]
+    }
+
+    /// The receivers went while the value at that position was pushed. It goes back to its sender, if it is still
+    /// there; else it was accepted and dropped with the others.
+    #[cold]
+    fn take_back(&self, at: u64) -> Result<(), TrySendError<T>> {
+        while let Some((position, value)) = self.ring.pop() {
+            if position == at {
+                return Err(TrySendError::Disconnected(value));
+            }
+        }
+        Ok(())
+    }
+
+    /// There is a sending end more.
+    pub(super) fn add_sender(&self) {
+        self.seldom.senders.fetch_add(1, Ordering::Relaxed); // [relaxed]
+    }
+
+    /// There is a receiving end more.
+    pub(super) fn add_receiver(&self) {
+        self.seldom.receivers.fetch_add(1, Ordering::Relaxed); // [relaxed]
+    }
+
+    /// A sending end is gone, and has given back what it had of the ring.
+    pub(super) fn drop_sender(&self) {
+        let before = self.seldom.senders.fetch_sub(1, order("C1_drop", Ordering::Release)); // [C1]
+        if before == 1 {
+            self.seldom.items.notify_all();
+        }
+    }
+
+    /// A receiving end is gone, and has given back what it had of the ring. The last one empties it.
+    pub(super) fn drop_receiver(&self) {
+        let before = self.seldom.receivers.fetch_sub(1, order("C3_drop", Ordering::Release)); // [C3] [C2]
+        if before == 1 {
+            // One try: where it was refused, a value that slips in stays until the ring is dropped.
+            let _ = mutant("C2_drop") || barrier::heavy(); // [C2]
+            self.seldom.room.notify_all();
+            Discard(&self.ring).drop_each();
+        }
+    }
+}
+
+/// Values of a batch that are in the ring, and that nobody was told of.
+struct Pushed<'a, T> {
+    shared: &'a Shared<T>,
+    count: usize,
+    sent: &'a mut usize,
+}
+
+impl<T> Drop for Pushed<'_, T> {
+    fn drop(&mut self) {
+        *self.sent += self.count;
+        if self.count > 0 {
+            self.shared.seldom.items.notify(self.count); // [C2]
+            if self.shared.is_abandoned() {
+                Discard(&self.shared.ring).drop_each();
+            }
+        }
+    }
+}
+
+/// Values of a batch that are out of the ring, whose room nobody was told of.
+struct Popped<'a, T> {
+    shared: &'a Shared<T>,
+    count: usize,
+}
+
+impl<T> Drop for Popped<'_, T> {
+    fn drop(&mut self) {
+        if self.count > 0 {
+            self.shared.seldom.room.notify(self.count);
+        }
+    }
+}
+
+/// Drops what a channel without receivers holds, and goes on after a value whose drop panics.
+struct Discard<'a, T>(&'a Ring<T>);
+
+impl<T> Discard<'_, T> {
+    fn drop_each(&self) {
+        while let Some((_, value)) = self.0.pop() {
+            drop(value);
+        }
+    }
+}
+
+impl<T> Drop for Discard<'_, T> {
+    fn drop(&mut self) {
+        self.drop_each();
+    }
+}
