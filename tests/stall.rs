@@ -43,7 +43,8 @@ mod trap;
 use crew::{BEFORE, Case, Ends, PATIENCE, SLEEPER, Said, Scene, Sleeping, VICTIM};
 use crossbeam_queue::ArrayQueue;
 use millstream::ring::{
-    Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError, bounded,
+    Consumer, Producer, Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError, Unsent,
+    bounded, spsc,
 };
 use model::{Answer, Step, value};
 use std::sync::Arc;
@@ -53,6 +54,15 @@ const CAPACITIES: [usize; 3] = [1, 2, 4];
 
 /// What the victim sends.
 const MINE: u64 = value(VICTIM, 0);
+/// What it sends in a batch, which is also how many it asks for.
+const BATCH: [u64; 2] = [MINE, value(VICTIM, 1)];
+const SEND_BATCH: &[Step] = &[Step::Send(BATCH[0]), Step::Send(BATCH[1])];
+const RECV_BATCH: &[Step] = &[Step::Recv; BATCH.len()];
+
+/// Scenes of a debug build: see [`Case::debug_scenes`].
+const DEBUG_SCENES: u64 = 10;
+/// The control is short, and must meet its few instructions.
+const DEBUG_SCENES_OF_CONTROL: u64 = 60;
 /// After this time the control counts as held up. It *is* at some instructions, and each costs that time; that it was
 /// no slow machine is seen when it goes on after the thaw.
 const CONTROL_LIMIT: Duration = Duration::from_millis(50);
@@ -89,6 +99,36 @@ impl From<Result<u64, RecvError>> for Answer {
     }
 }
 
+impl Said {
+    /// A batch was sent, as far as it went.
+    fn say_sent<I: Iterator>(&mut self, result: Result<usize, TrySendError<Unsent<I>>>) {
+        let (sent, refusal) = match result {
+            Ok(sent) => (sent, None),
+            Err(TrySendError::Full(unsent)) => (unsent.sent, Some(Answer::Full)),
+            Err(TrySendError::Disconnected(unsent)) => (unsent.sent, Some(Answer::Disconnected)),
+        };
+        (0..sent).for_each(|_| self.say(Answer::Sent));
+        refusal.into_iter().for_each(|refusal| self.say(refusal));
+    }
+
+    /// A batch was received; one that is short found the ring empty behind its last value.
+    fn say_got(&mut self, result: Result<usize, TryRecvError>, batch: &[u64]) {
+        let count = result.unwrap_or(0);
+        batch.iter().for_each(|value| self.say(Answer::Got(*value)));
+        if count != batch.len() || result == Err(TryRecvError::Disconnected) {
+            self.say(Answer::Disconnected); // never right
+        } else if count < BATCH.len() {
+            self.say(Answer::Empty);
+        }
+    }
+}
+
+impl From<Option<u64>> for Answer {
+    fn from(peeked: Option<u64>) -> Self {
+        peeked.map_or(Self::Empty, Self::Got)
+    }
+}
+
 impl From<usize> for Answer {
     fn from(length: usize) -> Self {
         Self::Len(length)
@@ -108,6 +148,8 @@ const FULL: &[AtRest] = &[(1, 1), (2, 2), (4, 4)];
 struct Both {
     sender: Sender<u64>,
     receiver: Receiver<u64>,
+    /// Room for a batch: nothing is allocated while others are watched.
+    batch: Vec<u64>,
 }
 
 /// A channel with `start` values in it.
@@ -116,7 +158,7 @@ fn channel(capacity: usize, start: usize) -> Both {
     for count in 0..start as u64 {
         sender.try_send(value(BEFORE, count)).expect("there is room");
     }
-    Both { sender, receiver }
+    Both { sender, receiver, batch: Vec::with_capacity(BATCH.len()) }
 }
 
 impl Both {
@@ -152,6 +194,7 @@ fn shared(
             steps,
             drain: |both, _| both.receiver.try_recv().into(),
             limit: PATIENCE,
+            debug_scenes: DEBUG_SCENES,
         };
         case.must_hold_up_nobody();
     }
@@ -184,6 +227,36 @@ fn a_frozen_recv_that_finds_a_value_holds_up_nobody() {
 #[test]
 fn a_frozen_len_holds_up_nobody() {
     shared("len", &[EMPTY, SOME], &[Step::Len], |both, said| said.say(both.sender.len()));
+}
+
+#[test]
+fn a_frozen_batch_of_sends_holds_up_nobody() {
+    shared("try_send_many", &[&[(1, 0), (2, 1), (4, 0), (4, 4)]], SEND_BATCH, |both, said| {
+        said.say_sent(both.sender.try_send_many(BATCH));
+    });
+    // With room for both: it would wait else.
+    shared("send_many", &[&[(2, 0), (4, 2)]], SEND_BATCH, |both, said| {
+        said.say_sent(both.sender.send_many(BATCH).map_err(TrySendError::from));
+    });
+}
+
+#[test]
+fn a_frozen_batch_of_receives_holds_up_nobody() {
+    shared("try_recv_many", &[&[(1, 1), (2, 2), (4, 0), (4, 4)]], RECV_BATCH, |both, said| {
+        let result = both.receiver.try_recv_many(&mut both.batch, BATCH.len());
+        said.say_got(result, &both.batch);
+    });
+    shared("recv_many", &[&[(2, 1), (4, 2)]], RECV_BATCH, |both, said| {
+        let result = both.receiver.recv_many(&mut both.batch, BATCH.len());
+        said.say_got(result.map_err(TryRecvError::from), &both.batch);
+    });
+}
+
+#[test]
+fn ends_that_are_frozen_while_they_come_and_go_hold_up_nobody() {
+    shared("clone and drop", &[&[(2, 1)]], &[], |both, _| {
+        drop((both.sender.clone(), both.receiver.clone()));
+    });
 }
 
 /// Two operations in one call: each has its effect by itself, and in their order.
@@ -230,6 +303,7 @@ fn beside(sleeper: Sleeper, name: &str, act: fn(&mut Both, &mut Said)) {
             steps: &[],
             drain: |both, _| both.receiver.try_recv().into(),
             limit: PATIENCE,
+            debug_scenes: DEBUG_SCENES,
         };
         case.must_hold_up_nobody();
     }
@@ -243,6 +317,141 @@ fn a_frozen_send_to_a_sleeping_receiver_holds_up_at_most_the_sleeper() {
 #[test]
 fn a_frozen_receive_beside_a_sleeping_sender_holds_up_at_most_the_sleeper() {
     beside(Sleeper::Sender, "try_recv", |both, said| said.say(both.receiver.try_recv()));
+}
+
+/// A producer holds up none of the receivers.
+fn producer(
+    name: &str,
+    at_rest: &[&[AtRest]],
+    steps: &'static [Step],
+    act: fn(&mut Producer<u64>, &mut Said),
+) {
+    for (capacity, length) in at_rest.iter().copied().flatten().copied() {
+        let scene = move || {
+            let Both { sender, receiver, .. } = channel(capacity, length);
+            let end = sender.try_into_producer().expect("there is no other sender");
+            let takers = [receiver.clone(), receiver];
+            let crew = takers.map(|receiver| Ends {
+                send: None,
+                recv: Some(Box::new(move || receiver.try_recv().into())),
+            });
+            Scene { end, crew, sleeper: None }
+        };
+        let case = Case {
+            name: format!("Producer::{name}, {length} of {capacity}"),
+            capacity,
+            start: length,
+            rest: 0,
+            scene: Box::new(scene),
+            act,
+            steps,
+            drain: |_, ends| ends.recv.as_mut().map_or(Answer::Disconnected, |recv| recv()),
+            limit: PATIENCE,
+            debug_scenes: DEBUG_SCENES,
+        };
+        case.must_hold_up_nobody();
+    }
+}
+
+#[test]
+fn a_frozen_producer_holds_up_no_receiver() {
+    producer("try_send", &[ROOM, FULL], &[Step::Send(MINE)], |producer, said| {
+        said.say(producer.try_send(MINE));
+    });
+    producer("send", &[&[(2, 1)]], &[Step::Send(MINE)], |producer, said| {
+        said.say(producer.send(MINE));
+    });
+    producer("len", &[&[(1, 1), (4, 2)]], &[Step::Len], |producer, said| {
+        said.say(producer.len());
+    });
+    producer("try_send_many", &[&[(1, 0), (2, 0), (4, 3)]], SEND_BATCH, |producer, said| {
+        said.say_sent(producer.try_send_many(BATCH));
+    });
+}
+
+/// The consumer, and room for a batch.
+struct Taker {
+    consumer: Consumer<u64>,
+    batch: Vec<u64>,
+}
+
+/// A consumer holds up none of the senders.
+fn consumer(
+    name: &str,
+    at_rest: &[&[AtRest]],
+    steps: &'static [Step],
+    act: fn(&mut Taker, &mut Said),
+) {
+    for (capacity, length) in at_rest.iter().copied().flatten().copied() {
+        let scene = move || {
+            let Both { sender, receiver, batch } = channel(capacity, length);
+            let consumer = receiver.try_into_consumer().expect("there is no other receiver");
+            let givers = [sender.clone(), sender];
+            let crew = givers.map(|sender| Ends {
+                send: Some(Box::new(move |value| sender.try_send(value).into())),
+                recv: None,
+            });
+            Scene { end: Taker { consumer, batch }, crew, sleeper: None }
+        };
+        let case = Case {
+            name: format!("Consumer::{name}, {length} of {capacity}"),
+            capacity,
+            start: length,
+            rest: 0,
+            scene: Box::new(scene),
+            act,
+            steps,
+            drain: |taker, _| taker.consumer.try_recv().into(),
+            limit: PATIENCE,
+            debug_scenes: DEBUG_SCENES,
+        };
+        case.must_hold_up_nobody();
+    }
+}
+
+#[test]
+fn a_frozen_consumer_holds_up_no_sender() {
+    consumer("try_recv", &[EMPTY, SOME], &[Step::Recv], |taker, said| {
+        said.say(taker.consumer.try_recv());
+    });
+    consumer("peek", &[EMPTY, SOME], &[Step::Peek], |taker, said| {
+        said.say(taker.consumer.peek().copied());
+    });
+    consumer("recv", &[&[(2, 1)]], &[Step::Recv], |taker, said| {
+        said.say(taker.consumer.recv());
+    });
+    consumer("try_recv_many", &[&[(1, 1), (2, 2), (4, 1)]], RECV_BATCH, |taker, said| {
+        let result = taker.consumer.try_recv_many(&mut taker.batch, BATCH.len());
+        said.say_got(result, &taker.batch);
+    });
+}
+
+/// Two ends that are alone, each on its side: what is left to hold up is the other one.
+#[test]
+fn a_frozen_end_of_a_pair_does_not_hold_up_the_other() {
+    let case = |name: &str, steps, act: fn(&mut Producer<u64>, &mut Said)| Case {
+        name: format!("spsc {name}, 0 of 2"),
+        capacity: 2,
+        start: 0,
+        rest: 0,
+        scene: Box::new(|| {
+            let (end, mut consumer) = spsc(2);
+            let recv: crew::Receiving = Box::new(move || consumer.try_recv().into());
+            Scene {
+                end,
+                crew: [Ends { send: None, recv: Some(recv) }, Ends::default()],
+                sleeper: None,
+            }
+        }),
+        act,
+        steps,
+        drain: |_, ends| ends.recv.as_mut().map_or(Answer::Disconnected, |recv| recv()),
+        limit: PATIENCE,
+        debug_scenes: DEBUG_SCENES,
+    };
+    const SEND: &[Step] = &[Step::Send(MINE)];
+    case("try_send", SEND, |producer, said| said.say(producer.try_send(MINE)))
+        .must_hold_up_nobody();
 }
 
 fn pushed(result: Result<(), u64>) -> Answer {
@@ -283,6 +492,7 @@ fn control(
             steps,
             drain: |queue, _| popped(queue.pop()),
             limit: CONTROL_LIMIT,
+            debug_scenes: DEBUG_SCENES_OF_CONTROL,
         };
         let held = case.play().held;
         assert!(!held.is_empty(), "the method sees a stall where there is one");

@@ -43,9 +43,6 @@ const ROUNDS: usize = 20;
 const ROUNDS_OFTEN: usize = 2;
 /// Stops of the last scene, at most; then the victim goes free. More than one attempt has instructions.
 const STOPS_MAX: u64 = if cfg!(debug_assertions) { 3000 } else { 500 };
-/// Scenes with one stop in a debug build, about, of the thousands that there would be. Release has one for every
-/// instruction: n of them are n^2 / 2 traps, of 1 to 20 microseconds each.
-const DEBUG_SCENES: u64 = 16;
 /// Things that a victim may say in one call.
 const SAID_MAX: usize = 16;
 
@@ -105,6 +102,9 @@ pub struct Case<E> {
     pub drain: fn(&mut E, &mut Ends) -> Answer,
     /// After what time the crew counts as held up.
     pub limit: Duration,
+    /// Scenes with one stop in a debug build, about, of the thousands that there would be. Release has one for every
+    /// instruction: n of them are n^2 / 2 traps, of 1 to 20 microseconds each.
+    pub debug_scenes: u64,
 }
 
 /// What was seen of a case.
@@ -177,7 +177,7 @@ impl Member {
     fn begin(&mut self, ends: Ends, rounds: usize, stops: usize) {
         let turn = 6 * self.enough + 2 * self.rest + 8 * rounds + 2 * SAID_MAX;
         self.log.clear();
-        self.log.reserve(turn * (stops + 1));
+        self.log.reserve(turn * (stops + 2));
         (self.ends, self.rounds) = (ends, rounds);
     }
 
@@ -374,7 +374,8 @@ impl<E> Cast<'_, E> {
         let mut report = Report::default();
         self.play(trap::NEVER, ROUNDS)?; // first uses
         let whole = self.play(trap::NEVER, ROUNDS)?;
-        let stride = if cfg!(debug_assertions) { whole.steps.div_ceil(DEBUG_SCENES) } else { 1 };
+        let stride =
+            if cfg!(debug_assertions) { whole.steps.div_ceil(self.case.debug_scenes) } else { 1 };
         // Not the same sample at each capacity.
         let mut at = 1 + (self.case.capacity + 3 * self.case.start) as u64 * 11 % stride;
         loop {
@@ -418,7 +419,14 @@ impl<E> Cast<'_, E> {
         }
         self.victim.order.wait_while(ACT, None);
         played.steps = trap::steps();
-        if stops_max == 0 && !self.crew_turn(PATIENCE) {
+        if played.sleeper && !self.sleeper.order.wait_while(ACT, Some(PATIENCE)) {
+            give_up(
+                &self.case.name,
+                "a wake-up was lost: the sleeper sleeps, and has no reason to",
+            );
+        }
+        self.crew[0].part.lock().note(Event::Finished);
+        if !self.crew_turn(PATIENCE) {
             give_up(&self.case.name, "the crew is stuck though nobody is frozen");
         }
         self.end(&played)?;
@@ -510,12 +518,6 @@ impl<E> Cast<'_, E> {
 
     /// The scene is over: was all as it may have been?
     fn end(&self, played: &Played) -> Result<(), String> {
-        if played.sleeper && !self.sleeper.order.wait_while(ACT, Some(PATIENCE)) {
-            give_up(
-                &self.case.name,
-                "a wake-up was lost: the sleeper sleeps, and has no reason to",
-            );
-        }
         let Stage { mut end, said } = self.victim.part.lock().take().expect("it came back");
         let [mut first, second] = self.crew.each_ref().map(|post| post.part.lock());
         let mut rest = Vec::new();

@@ -49,6 +49,8 @@ pub enum Event {
     Alone,
     /// From here on together with the others; refusals are not written down.
     Together,
+    /// The victim's call is over.
+    Finished,
     Sent(u64, Answer),
     Received(Answer),
 }
@@ -108,7 +110,7 @@ impl World {
         events.iter().all(|event| match *event {
             Event::Sent(value, answer) => self.apply(Step::Send(value)) == answer,
             Event::Received(answer) => self.apply(Step::Recv) == answer,
-            Event::Alone | Event::Together => false,
+            Event::Alone | Event::Together | Event::Finished => false,
         })
     }
 
@@ -189,52 +191,62 @@ pub struct Seen<'a> {
 ///
 /// # Errors
 ///
-/// What was the last thing that no world explains.
+/// What was the first thing that no world explains.
 pub fn judge(seen: &Seen) -> Result<(), &'static str> {
     let mut worlds = vec![seen.world.clone()];
-    let mut seconds = turns(seen.logs[1]).filter(|turn| turn[0] == Event::Together);
-    // What two did together is judged with what the next turn found.
+    let mut seconds = turns(seen.logs[1]);
+    // What two did together is judged with what the first found after it.
     let mut pending: Option<[&[Event]; 2]> = None;
     for turn in turns(seen.logs[0]) {
-        let events = &turn[1..];
-        if turn[0] == Event::Together {
-            let second = seconds.next().ok_or("two were together, and one does not know it")?;
-            pending = Some([events, &second[1..]]);
-            continue;
-        }
-        let drained = match pending.take() {
-            None => {
+        let (mark, events) = turn.split_first().ok_or("a log without a beginning")?;
+        match mark {
+            Event::Together => {
+                let second = seconds.next().ok_or("two were together, and one does not know it")?;
+                pending = Some([events, &second[1..]]);
+            }
+            Event::Finished => {
                 gap(&mut worlds);
-                0
+                worlds.retain(|world| world.left.is_empty() && world.said == seen.said);
+                some(&worlds, "a wrong answer to the one who was frozen")?;
             }
-            Some(threads) => {
-                let empty = Event::Received(Answer::Empty);
-                let drained =
-                    events.iter().position(|event| *event == empty).map_or(0, |at| at + 1);
-                worlds.retain_mut(|world| world.together(&threads, &events[..drained]));
-                drained
+            _ => {
+                let rest = match pending.take() {
+                    Some(threads) => after_both(&mut worlds, &threads, events)?,
+                    None => {
+                        gap(&mut worlds);
+                        events
+                    }
+                };
+                worlds.retain_mut(|world| world.alone(rest));
+                some(&worlds, "a wrong answer to one of the others alone")?;
             }
-        };
-        if worlds.is_empty() {
-            return Err("a value lost, doubled or out of order between the others together");
-        }
-        worlds.retain_mut(|world| world.alone(&events[drained..]));
-        if worlds.is_empty() {
-            return Err("a wrong answer to one of the others alone");
         }
     }
-    gap(&mut worlds);
-    worlds.retain(|world| world.left.is_empty() && world.said == seen.said);
-    if worlds.is_empty() {
-        return Err("a wrong answer to the one who was frozen");
-    }
-    let rest = |world: &World| world.queue.iter().eq(seen.rest);
-    if worlds.iter().any(rest) { Ok(()) } else { Err("something else was left than should be") }
+    worlds.retain(|world| world.left.is_empty() && world.queue.iter().eq(seen.rest));
+    some(&worlds, "something else was left than should be")
+}
+
+/// Drops the worlds that do not explain what two did together; gives what the first did alone after its drain.
+fn after_both<'a>(
+    worlds: &mut Vec<World>,
+    threads: &[&[Event]],
+    events: &'a [Event],
+) -> Result<&'a [Event], &'static str> {
+    let empty = Event::Received(Answer::Empty);
+    let end = events.iter().position(|event| *event == empty).map_or(events.len(), |at| at + 1);
+    let (drained, rest) = events.split_at(end);
+    worlds.retain_mut(|world| world.together(threads, drained));
+    some(worlds, "a value lost, doubled or out of order between the others together")?;
+    Ok(rest)
+}
+
+fn some(worlds: &[World], wrong: &'static str) -> Result<(), &'static str> {
+    if worlds.is_empty() { Err(wrong) } else { Ok(()) }
 }
 
 /// A log cut where a turn begins; each piece begins with its mark.
 fn turns(log: &[Event]) -> impl Iterator<Item = &[Event]> {
-    let mark = |event: &Event| matches!(event, Event::Alone | Event::Together);
+    let mark = |event: &Event| matches!(event, Event::Alone | Event::Together | Event::Finished);
     log.chunk_by(move |_, next| !mark(next))
 }
 
