@@ -42,7 +42,7 @@ const ROUNDS: usize = 20;
 /// The same, in the scene with many.
 const ROUNDS_OFTEN: usize = 2;
 /// Stops of the last scene, at most; then the victim goes free. More than one attempt has instructions.
-const STOPS_MAX: u64 = if cfg!(debug_assertions) { 3000 } else { 500 };
+const STOPS_MAX: u64 = if cfg!(debug_assertions) { 1500 } else { 500 };
 /// Things that a victim may say in one call.
 const SAID_MAX: usize = 16;
 
@@ -81,7 +81,13 @@ pub struct Said(Vec<Answer>);
 
 impl Said {
     pub fn say(&mut self, answer: impl Into<Answer>) {
+        self.begin();
         self.0.push(answer.into());
+    }
+
+    /// The operation is over; what it takes to speak of it is ours, and not to be stepped through.
+    pub fn begin(&self) {
+        trap::step_no_more();
     }
 }
 

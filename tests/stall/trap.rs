@@ -199,7 +199,14 @@ pub fn stepped(operation: impl FnOnce()) {
     // back where it was, and without `nostack` the compiler keeps nothing below it.
     unsafe { asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
     operation();
-    // SAFETY: as above; clears the flag.
+    step_no_more();
+}
+
+/// Ends the stepping of this thread; does nothing where there is none.
+#[inline(always)]
+pub fn step_no_more() {
+    // SAFETY: clears the trap flag of this thread and nothing else. The stack is back where it was, and without
+    // `nostack` the compiler keeps nothing below it.
     unsafe { asm!("pushfq", "and qword ptr [rsp], -0x101", "popfq") };
 }
 
