@@ -328,6 +328,18 @@ impl<E: Send> Case<E> {
     /// If what the others or the victim were told cannot have been so; see [`crate::model`]. To be held up is in the
     /// report, for the caller to judge.
     pub fn play(&self) -> Report {
+        self.play_until(usize::MAX)
+    }
+
+    /// As [`Case::play`], and nobody may be held up.
+    pub fn must_hold_up_nobody(&self) {
+        let held = self.play_until(1).held;
+        let places: Vec<String> = held.iter().map(Place::to_string).collect();
+        assert!(held.is_empty(), "{}: the others are held up after {places:?}", self.name);
+    }
+
+    /// Ends early when the crew was held up so many times.
+    fn play_until(&self, held_max: usize) -> Report {
         let _alone = ONE_AT_A_TIME.lock();
         trap::install();
         let [first, second] =
@@ -347,18 +359,11 @@ impl<E: Send> Case<E> {
                 scope.spawn(|| post.serve(|order, member| member.work(order)));
             }
             scope.spawn(|| cast.sleeper.serve(|_, dream| cast.sleep(dream)));
-            cast.play_all()
+            cast.play_all(held_max)
         });
         let report = played.unwrap_or_else(|wrong| panic!("{}: {wrong}", self.name));
         println!("{}", report.line(&self.name));
         report
-    }
-
-    /// As [`Case::play`], and nobody may be held up.
-    pub fn must_hold_up_nobody(&self) {
-        let held = self.play().held;
-        let places: Vec<String> = held.iter().map(Place::to_string).collect();
-        assert!(held.is_empty(), "{}: the others are held up after {places:?}", self.name);
     }
 }
 
@@ -376,7 +381,7 @@ impl Report {
 }
 
 impl<E> Cast<'_, E> {
-    fn play_all(&self) -> Result<Report, String> {
+    fn play_all(&self, held_max: usize) -> Result<Report, String> {
         let mut report = Report::default();
         self.play(trap::NEVER, ROUNDS)?; // first uses
         let whole = self.play(trap::NEVER, ROUNDS)?;
@@ -384,7 +389,7 @@ impl<E> Cast<'_, E> {
             if cfg!(debug_assertions) { whole.steps.div_ceil(self.case.debug_scenes) } else { 1 };
         // Not the same sample at each capacity.
         let mut at = 1 + (self.case.capacity + 3 * self.case.start) as u64 * 11 % stride;
-        loop {
+        while report.held.len() < held_max {
             let played =
                 self.play(at..at + 1, ROUNDS).map_err(|wrong| format!("step {at}: {wrong}"))?;
             if played.stops == 0 {
