@@ -13,21 +13,28 @@
 //!
 //! # What is shown, and what is not
 //!
-//! - For each case, ring sizes 1, 2 and 4, and each length at rest that makes a difference: after no instruction do
-//!   the others stand still, get a false Full or Empty, or see an order that cannot be. Nor does the frozen one, thawed.
+//! | frozen in | the others |
+//! | --- | --- |
+//! | `try_send`, `try_recv`, `len` and the batches of shared ends; `send` that finds room, `recv` that finds a value | two with both ends go on |
+//! | `Producer`, `Consumer` (with `peek`) | two receivers go on, two senders |
+//! | a send or receive that has to wake a sleeping thread | all go on but the sleeper, *the exception*: it may sleep until the frozen thread goes on, and then must wake up |
+//! | a send that has to wake a waiting task (feature `async`) | receivers go on; senders that have to wake a task too wait for a lock, *the exception* |
+//!
+//! - Nobody gets a false Full or Empty, a value twice, or an order that cannot be; nor does the frozen one, thawed.
 //! - In one more call the thread is stopped after *every* instruction, and the others use the ring in between: so the
 //!   repeated attempts are gone through, too.
-//! - One frozen thread at a time. That any number may be is the loom models' part, and the argument on the ring's page.
-//! - A thread's first use of a ring takes a lock to get a number; that exception is documented, and made beforehand.
-//! - Waking a sleeper is a system call of the one who made its condition true. Frozen on the way to it, that one holds
-//!   up *the sleeper*, nobody else; the line printed says after how many instructions it did, and the sleeper must
-//!   have woken up when the frozen thread has gone on.
+//! - One frozen thread at a time. That any number may be is for the loom models and the argument on the ring's page.
+//! - A thread's first use of a ring takes a lock to get a number: documented, and done before the first stop.
 //!
 //! # A further case
 //!
-//! is a test of three lines: what a caller sees as `shared(name, rings, steps, call)`.
+//! is a test of three lines, `shared(name, fillings, steps, call)`: the call as a caller writes it, and what it does to
+//! a queue in [`Step`]s. It may not allocate, and what it `say`s comes last. Its price is n^2 / 2 traps for n
+//! instructions: 1 to 20 microseconds each.
 //!
-//! x86-64 Linux only. Elsewhere this file is empty.
+//! # Limits
+//!
+//! x86-64 Linux. Elsewhere this file is empty: it has no tests.
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![allow(clippy::print_stdout)] // A line for each case: what was frozen, and whom it held up.
@@ -40,7 +47,7 @@ mod model;
 #[path = "stall/trap.rs"]
 mod trap;
 
-use crew::{BEFORE, Case, Ends, PATIENCE, SLEEPER, Said, Scene, Sleeping, VICTIM};
+use crew::{BEFORE, Case, Ends, PATIENCE, Receiving, SLEEPER, Said, Scene, Sleeping, VICTIM};
 use crossbeam_queue::ArrayQueue;
 use millstream::ring::{
     Consumer, Producer, Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError, Unsent,
@@ -137,14 +144,17 @@ impl From<usize> for Answer {
     }
 }
 
-/// A ring's capacity, and how many values lie in it when the victim begins and each time the others have done their
-/// rounds. The victim runs at these lengths only, so they decide what it may answer.
-type AtRest = (usize, usize);
+/// A ring's capacity, how many values lie in it when the victim begins, and how many when the others have done their
+/// rounds (where these have both ends). The victim runs at these lengths only, so they decide what it may answer.
+type Filling = (usize, usize, usize);
 
-const EMPTY: &[AtRest] = &[(1, 0), (2, 0), (4, 0)];
-const ROOM: &[AtRest] = &[(1, 0), (2, 1), (4, 0), (4, 3)];
-const SOME: &[AtRest] = &[(1, 1), (2, 1), (4, 1), (4, 4)];
-const FULL: &[AtRest] = &[(1, 1), (2, 2), (4, 4)];
+const EMPTY: &[Filling] = &[(1, 0, 0), (2, 0, 0), (4, 0, 0)];
+const ROOM: &[Filling] = &[(1, 0, 0), (2, 1, 1), (4, 0, 0), (4, 3, 3)];
+const SOME: &[Filling] = &[(1, 1, 1), (2, 1, 1), (4, 1, 1), (4, 4, 4)];
+const FULL: &[Filling] = &[(1, 1, 1), (2, 2, 2), (4, 4, 4)];
+/// What was there at the first attempt is gone at the second.
+const FILLS_UP: &[Filling] = &[(1, 0, 1), (4, 3, 4)];
+const RUNS_DRY: &[Filling] = &[(1, 1, 0), (4, 1, 0)];
 
 /// Both ends of a channel that others share.
 struct Both {
@@ -181,17 +191,17 @@ impl Both {
 /// An operation on ends that others share holds up nobody.
 fn shared(
     name: &str,
-    at_rest: &[&[AtRest]],
+    fillings: &[&[Filling]],
     steps: &'static [Step],
     act: fn(&mut Both, &mut Said),
 ) {
-    for (capacity, length) in at_rest.iter().copied().flatten().copied() {
+    for (capacity, start, rest) in fillings.iter().copied().flatten().copied() {
         let case = Case {
-            name: format!("{name}, {length} of {capacity}"),
+            name: format!("{name}, {start} then {rest} of {capacity}"),
             capacity,
-            start: length,
-            rest: length,
-            scene: Box::new(move || channel(capacity, length).scene(None)),
+            start,
+            rest,
+            scene: Box::new(move || channel(capacity, start).scene(None)),
             act,
             steps,
             drain: |both, _| both.receiver.try_recv().into(),
@@ -204,26 +214,30 @@ fn shared(
 
 #[test]
 fn a_frozen_try_send_holds_up_nobody() {
-    shared("try_send", &[ROOM, FULL], &[Step::Send(MINE)], |both, said| {
+    shared("try_send", &[ROOM, FULL, FILLS_UP], &[Step::Send(MINE)], |both, said| {
         said.say(both.sender.try_send(MINE));
     });
 }
 
 #[test]
 fn a_frozen_try_recv_holds_up_nobody() {
-    shared("try_recv", &[SOME, EMPTY], &[Step::Recv], |both, said| {
+    shared("try_recv", &[SOME, EMPTY, RUNS_DRY], &[Step::Recv], |both, said| {
         said.say(both.receiver.try_recv());
     });
 }
 
 #[test]
 fn a_frozen_send_that_finds_room_holds_up_nobody() {
-    shared("send", &[ROOM], &[Step::Send(MINE)], |both, said| said.say(both.sender.send(MINE)));
+    shared("send", &[&[(1, 0, 0), (4, 3, 3)]], &[Step::Send(MINE)], |both, said| {
+        said.say(both.sender.send(MINE))
+    });
 }
 
 #[test]
 fn a_frozen_recv_that_finds_a_value_holds_up_nobody() {
-    shared("recv", &[SOME], &[Step::Recv], |both, said| said.say(both.receiver.recv()));
+    shared("recv", &[&[(1, 1, 1), (4, 4, 4)]], &[Step::Recv], |both, said| {
+        said.say(both.receiver.recv())
+    });
 }
 
 #[test]
@@ -233,22 +247,22 @@ fn a_frozen_len_holds_up_nobody() {
 
 #[test]
 fn a_frozen_batch_of_sends_holds_up_nobody() {
-    shared("try_send_many", &[&[(1, 0), (2, 1), (4, 0)]], SEND_BATCH, |both, said| {
+    shared("try_send_many", &[&[(1, 0, 0), (2, 1, 1), (4, 0, 0)]], SEND_BATCH, |both, said| {
         said.say_sent(both.sender.try_send_many(BATCH));
     });
     // With room for both: it would wait else.
-    shared("send_many", &[&[(2, 0)]], SEND_BATCH, |both, said| {
+    shared("send_many", &[&[(2, 0, 0)]], SEND_BATCH, |both, said| {
         said.say_sent(both.sender.send_many(BATCH).map_err(TrySendError::from));
     });
 }
 
 #[test]
 fn a_frozen_batch_of_receives_holds_up_nobody() {
-    shared("try_recv_many", &[&[(1, 1), (2, 1), (4, 4)]], RECV_BATCH, |both, said| {
+    shared("try_recv_many", &[&[(1, 1, 1), (2, 1, 1), (4, 4, 4)]], RECV_BATCH, |both, said| {
         let result = both.receiver.try_recv_many(&mut both.batch, BATCH.len());
         said.say_got(result, &both.batch);
     });
-    shared("recv_many", &[&[(2, 2)]], RECV_BATCH, |both, said| {
+    shared("recv_many", &[&[(2, 2, 2)]], RECV_BATCH, |both, said| {
         let result = both.receiver.recv_many(&mut both.batch, BATCH.len());
         said.say_got(result.map_err(TryRecvError::from), &both.batch);
     });
@@ -256,7 +270,7 @@ fn a_frozen_batch_of_receives_holds_up_nobody() {
 
 #[test]
 fn ends_that_are_frozen_while_they_come_and_go_hold_up_nobody() {
-    shared("clone and drop", &[&[(2, 1)]], &[], |both, _| {
+    shared("clone and drop", &[&[(2, 1, 1)]], &[], |both, _| {
         drop((both.sender.clone(), both.receiver.clone()));
     });
 }
@@ -265,7 +279,7 @@ fn ends_that_are_frozen_while_they_come_and_go_hold_up_nobody() {
 #[test]
 fn a_frozen_thread_between_two_operations_holds_up_nobody() {
     const STEPS: &[Step] = &[Step::Recv, Step::Send(MINE)];
-    shared("try_recv and try_send", &[SOME], STEPS, |both, said| {
+    shared("try_recv and try_send", &[&[(1, 1, 1), (4, 1, 1)]], STEPS, |both, said| {
         let (received, sent) = (both.receiver.try_recv(), both.sender.try_send(MINE));
         said.say(received);
         said.say(sent);
@@ -386,13 +400,13 @@ mod beside_waiting_tasks {
 /// A producer holds up none of the receivers.
 fn producer(
     name: &str,
-    at_rest: &[&[AtRest]],
+    fillings: &[&[Filling]],
     steps: &'static [Step],
     act: fn(&mut Producer<u64>, &mut Said),
 ) {
-    for (capacity, length) in at_rest.iter().copied().flatten().copied() {
+    for (capacity, start, rest) in fillings.iter().copied().flatten().copied() {
         let scene = move || {
-            let Both { sender, receiver, .. } = channel(capacity, length);
+            let Both { sender, receiver, .. } = channel(capacity, start);
             let end = sender.try_into_producer().expect("there is no other sender");
             let takers = [receiver.clone(), receiver];
             let crew = takers.map(|receiver| Ends {
@@ -402,10 +416,10 @@ fn producer(
             Scene { end, crew, sleeper: None }
         };
         let case = Case {
-            name: format!("Producer::{name}, {length} of {capacity}"),
+            name: format!("Producer::{name}, {start} of {capacity}"),
             capacity,
-            start: length,
-            rest: 0,
+            start,
+            rest,
             scene: Box::new(scene),
             act,
             steps,
@@ -422,13 +436,13 @@ fn a_frozen_producer_holds_up_no_receiver() {
     producer("try_send", &[ROOM, FULL], &[Step::Send(MINE)], |producer, said| {
         said.say(producer.try_send(MINE));
     });
-    producer("send", &[&[(2, 1)]], &[Step::Send(MINE)], |producer, said| {
+    producer("send", &[&[(2, 1, 1)]], &[Step::Send(MINE)], |producer, said| {
         said.say(producer.send(MINE));
     });
-    producer("len", &[&[(1, 1), (4, 2)]], &[Step::Len], |producer, said| {
+    producer("len", &[&[(1, 1, 1), (4, 2, 2)]], &[Step::Len], |producer, said| {
         said.say(producer.len());
     });
-    producer("try_send_many", &[&[(1, 0), (4, 0)]], SEND_BATCH, |producer, said| {
+    producer("try_send_many", &[&[(1, 0, 0), (4, 0, 0)]], SEND_BATCH, |producer, said| {
         said.say_sent(producer.try_send_many(BATCH));
     });
 }
@@ -442,13 +456,13 @@ struct Taker {
 /// A consumer holds up none of the senders.
 fn consumer(
     name: &str,
-    at_rest: &[&[AtRest]],
+    fillings: &[&[Filling]],
     steps: &'static [Step],
     act: fn(&mut Taker, &mut Said),
 ) {
-    for (capacity, length) in at_rest.iter().copied().flatten().copied() {
+    for (capacity, start, rest) in fillings.iter().copied().flatten().copied() {
         let scene = move || {
-            let Both { sender, receiver, batch } = channel(capacity, length);
+            let Both { sender, receiver, batch } = channel(capacity, start);
             let consumer = receiver.try_into_consumer().expect("there is no other receiver");
             let givers = [sender.clone(), sender];
             let crew = givers.map(|sender| Ends {
@@ -458,10 +472,10 @@ fn consumer(
             Scene { end: Taker { consumer, batch }, crew, sleeper: None }
         };
         let case = Case {
-            name: format!("Consumer::{name}, {length} of {capacity}"),
+            name: format!("Consumer::{name}, {start} of {capacity}"),
             capacity,
-            start: length,
-            rest: 0,
+            start,
+            rest,
             scene: Box::new(scene),
             act,
             steps,
@@ -481,41 +495,36 @@ fn a_frozen_consumer_holds_up_no_sender() {
     consumer("peek", &[EMPTY, SOME], &[Step::Peek], |taker, said| {
         said.say(taker.consumer.peek().copied());
     });
-    consumer("recv", &[&[(2, 1)]], &[Step::Recv], |taker, said| {
+    consumer("recv", &[&[(2, 1, 1)]], &[Step::Recv], |taker, said| {
         said.say(taker.consumer.recv());
     });
-    consumer("try_recv_many", &[&[(1, 1), (4, 4)]], RECV_BATCH, |taker, said| {
+    consumer("try_recv_many", &[&[(1, 1, 1), (4, 4, 4)]], RECV_BATCH, |taker, said| {
         let result = taker.consumer.try_recv_many(&mut taker.batch, BATCH.len());
         said.say_got(result, &taker.batch);
     });
 }
 
-/// Two ends that are alone, each on its side: what is left to hold up is the other one.
+/// Two ends that are alone, each on its side: whom there is to hold up is the other one.
 #[test]
 fn a_frozen_end_of_a_pair_does_not_hold_up_the_other() {
-    let case = |name: &str, steps, act: fn(&mut Producer<u64>, &mut Said)| Case {
-        name: format!("spsc {name}, 0 of 2"),
+    let scene = || {
+        let (end, mut consumer) = spsc(2);
+        let recv: Receiving = Box::new(move || consumer.try_recv().into());
+        Scene { end, crew: [Ends { send: None, recv: Some(recv) }, Ends::default()], sleeper: None }
+    };
+    let case = Case {
+        name: "spsc: Producer::try_send, 0 of 2".into(),
         capacity: 2,
         start: 0,
         rest: 0,
-        scene: Box::new(|| {
-            let (end, mut consumer) = spsc(2);
-            let recv: crew::Receiving = Box::new(move || consumer.try_recv().into());
-            Scene {
-                end,
-                crew: [Ends { send: None, recv: Some(recv) }, Ends::default()],
-                sleeper: None,
-            }
-        }),
-        act,
-        steps,
+        scene: Box::new(scene),
+        act: |producer: &mut Producer<u64>, said| said.say(producer.try_send(MINE)),
+        steps: &[Step::Send(MINE)],
         drain: |_, ends| ends.recv.as_mut().map_or(Answer::Disconnected, |recv| recv()),
         limit: PATIENCE,
         debug_scenes: DEBUG_SCENES,
     };
-    const SEND: &[Step] = &[Step::Send(MINE)];
-    case("try_send", SEND, |producer, said| said.say(producer.try_send(MINE)))
-        .must_hold_up_nobody();
+    case.must_hold_up_nobody();
 }
 
 fn pushed(result: Result<(), u64>) -> Answer {

@@ -26,6 +26,7 @@
 use crate::model::{Answer, Event, Seen, Step, World, balance, conserved, judge, value};
 use crate::trap::{self, Place, Turn, Victim};
 use parking_lot::Mutex;
+use std::io::Write;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -576,6 +577,7 @@ impl<E> Cast<'_, E> {
 
 /// Threads that never return cannot be joined, and the run would hang without a word.
 fn give_up(case: &str, why: &str) -> ! {
-    eprintln!("{case}: {why}");
+    // Past the test harness, which keeps what is printed until a test ends.
+    let _ = writeln!(std::io::stderr(), "{case}: {why}");
     std::process::abort();
 }

@@ -272,3 +272,55 @@ pub fn conserved(put_in: &[u64], takers: &[Vec<u64>]) -> Result<(), &'static str
 pub fn balance(log: &[Event]) -> (Vec<u64>, Vec<u64>) {
     (log.iter().filter_map(accepted).collect(), got(log).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: u64 = value(1, 0);
+    const MINE: u64 = value(2, 0);
+    const THEIRS: u64 = value(4, 0);
+    const ALONE: [Event; 1] = [Event::Alone];
+
+    /// One scene: a send into a ring of two with one value in it; what the first saw while the victim was frozen.
+    fn verdict(frozen: &[Event], said: Answer, after: &[Event]) -> Result<(), &'static str> {
+        let log = [&ALONE, frozen, &[Event::Finished, Event::Alone], after].concat();
+        let world = World::new(2, [OLD].into_iter(), &[Step::Send(MINE)]);
+        judge(&Seen { world, logs: [&log, &[]], said: &[said], rest: &[] })
+    }
+
+    fn got(value: u64) -> Event {
+        Event::Received(Answer::Got(value))
+    }
+
+    const NONE: Event = Event::Received(Answer::Empty);
+
+    #[test]
+    fn a_frozen_call_may_have_had_its_effect_or_not_but_not_both() {
+        let full = Event::Sent(THEIRS, Answer::Full);
+        let sent = Event::Sent(THEIRS, Answer::Sent);
+        let before = [full, got(OLD), got(MINE), NONE];
+        let not_yet = [sent, got(OLD), got(THEIRS), NONE];
+        assert_eq!(verdict(&before, Answer::Sent, &[NONE]), Ok(()));
+        assert_eq!(verdict(&not_yet, Answer::Sent, &[got(MINE), NONE]), Ok(()));
+        assert!(verdict(&not_yet, Answer::Sent, &[NONE]).is_err(), "lost");
+        assert!(verdict(&before, Answer::Sent, &[got(MINE), NONE]).is_err(), "doubled");
+        assert!(verdict(&before, Answer::Full, &[NONE]).is_err(), "taken in, and refused");
+        assert!(verdict(&not_yet, Answer::Full, &[NONE]).is_err(), "refused, with room");
+        let changed_its_mind = [full, got(OLD), NONE];
+        assert!(verdict(&changed_its_mind, Answer::Sent, &[got(MINE), NONE]).is_err());
+    }
+
+    #[test]
+    fn what_two_did_together_wants_each_value_once_and_in_order() {
+        let world = || World::new(4, [OLD, OLD + 1].into_iter(), &[]);
+        let sent = |value| Event::Sent(value, Answer::Sent);
+        let first = [sent(THEIRS), sent(THEIRS + 1), got(OLD)];
+        let fine = [&[got(OLD + 1), got(THEIRS)][..], &[got(THEIRS)], &[]];
+        let left = [&[got(THEIRS + 1), NONE][..], &[got(OLD + 1), got(THEIRS + 1), NONE], &[NONE]];
+        assert!(world().together(&[&first, fine[0]], left[0]));
+        assert!(!world().together(&[&first, fine[1]], left[1]), "an old one after a new one");
+        assert!(!world().together(&[&first, fine[0]], left[2]), "one is lost");
+        assert!(!world().together(&[&first, fine[0]], &[got(THEIRS + 1)]), "not emptied");
+    }
+}
