@@ -259,10 +259,12 @@ fn a_frozen_batch_of_sends_holds_up_nobody() {
 #[test]
 fn a_frozen_batch_of_receives_holds_up_nobody() {
     shared("try_recv_many", &[&[(1, 1, 1), (2, 1, 1), (4, 4, 4)]], RECV_BATCH, |both, said| {
+        both.batch.clear();
         let result = both.receiver.try_recv_many(&mut both.batch, BATCH.len());
         said.say_got(result, &both.batch);
     });
     shared("recv_many", &[&[(2, 2, 2)]], RECV_BATCH, |both, said| {
+        both.batch.clear();
         let result = both.receiver.recv_many(&mut both.batch, BATCH.len());
         said.say_got(result.map_err(TryRecvError::from), &both.batch);
     });
@@ -499,6 +501,7 @@ fn a_frozen_consumer_holds_up_no_sender() {
         said.say(taker.consumer.recv());
     });
     consumer("try_recv_many", &[&[(1, 1, 1), (4, 4, 4)]], RECV_BATCH, |taker, said| {
+        taker.batch.clear();
         let result = taker.consumer.try_recv_many(&mut taker.batch, BATCH.len());
         said.say_got(result, &taker.batch);
     });

@@ -14,6 +14,9 @@
 //! stops the victim after *every* instruction, with a turn of the crew in between, so that each of its attempts fails and
 //! what it does after a failed attempt is frozen too.
 //!
+//! When the victim is through, the crew has one more turn, the victim makes its call once more, and the crew has its last
+//! turn: what a call left wrong behind it is found then.
+//!
 //! The limit on a turn is a watch-dog. Progress is counted in rounds, and a ring that makes any reaches their end.
 //! When the limit passes, the victim is thawed; the crew must then get through, or it was not the freeze that held it up.
 //!
@@ -132,7 +135,8 @@ const ACT: u32 = 1;
 const ALONE: u32 = 2;
 const TOGETHER: u32 = 3;
 const REST: u32 = 4;
-const QUIT: u32 = 5;
+const AGAIN: u32 = 5;
+const QUIT: u32 = 6;
 
 /// A thread's orders and its part; locked by the thread while it works, and by the driver in between.
 struct Post<P> {
@@ -184,7 +188,7 @@ impl Member {
     fn begin(&mut self, ends: Ends, rounds: usize, stops: usize) {
         let turn = 6 * self.enough + 2 * self.rest + 8 * rounds + 2 * SAID_MAX;
         self.log.clear();
-        self.log.reserve(turn * (stops + 2));
+        self.log.reserve(turn * (stops + 3));
         (self.ends, self.rounds) = (ends, rounds);
     }
 
@@ -278,7 +282,8 @@ impl Member {
 /// The part of the victim: what it holds, what it said.
 struct Stage<E> {
     end: E,
-    said: Said,
+    /// In the call that is looked into, and in the one after it.
+    said: [Said; 2],
 }
 
 /// The part of the sleeper: what to do, then what came of it.
@@ -355,7 +360,7 @@ impl<E: Send> Case<E> {
         };
         let played = thread::scope(|scope| {
             let _dismissal = Dismissal(&cast);
-            scope.spawn(|| cast.victim.serve(|_, stage| cast.suffer(stage)));
+            scope.spawn(|| cast.victim.serve(|order, stage| cast.suffer(order, stage)));
             for post in &cast.crew {
                 scope.spawn(|| post.serve(|order, member| member.work(order)));
             }
@@ -417,7 +422,8 @@ impl<E> Cast<'_, E> {
         for (post, ends) in self.crew.iter().zip(crew) {
             post.part.lock().begin(ends, rounds, stops_max);
         }
-        *self.victim.part.lock() = Some(Stage { end, said: Said(Vec::with_capacity(SAID_MAX)) });
+        let said = [(); 2].map(|()| Said(Vec::with_capacity(SAID_MAX)));
+        *self.victim.part.lock() = Some(Stage { end, said });
         let mut played = Played { sleeper: sleeper.is_some(), ..Played::default() };
         sleeper.into_iter().for_each(|operation| self.send_to_sleep(operation));
         trap::arm(stops);
@@ -437,12 +443,29 @@ impl<E> Cast<'_, E> {
                 "a wake-up was lost: the sleeper sleeps, and has no reason to",
             );
         }
-        self.crew[0].part.lock().note(Event::Finished);
-        if !self.crew_turn(PATIENCE) {
-            give_up(&self.case.name, "the crew is stuck though nobody is frozen");
+        self.finished();
+        if !played.sleeper {
+            self.note(Event::Again);
+            self.victim.order.set(AGAIN);
+            if !self.victim.order.wait_while(AGAIN, Some(PATIENCE)) {
+                give_up(&self.case.name, "the victim is stuck in its next call");
+            }
+            self.finished();
         }
         self.end(&played)?;
         Ok(played)
+    }
+
+    /// The victim has come through: how the crew finds the ring now.
+    fn finished(&self) {
+        self.note(Event::Finished);
+        if !self.crew_turn(PATIENCE) {
+            give_up(&self.case.name, "the crew is stuck though nobody is frozen");
+        }
+    }
+
+    fn note(&self, event: Event) {
+        self.crew[0].part.lock().note(event);
     }
 
     /// The victim is parked.
@@ -486,15 +509,22 @@ impl<E> Cast<'_, E> {
     }
 
     /// The victim's thread.
-    fn suffer(&self, stage: &mut Option<Stage<E>>) {
+    fn suffer(&self, order: u32, stage: &mut Option<Stage<E>>) {
         let Stage { end, said } = stage.as_mut().expect("the driver has set the stage");
-        let act = self.case.act;
+        let said = &mut said[usize::from(order == AGAIN)];
         let mut survived = true;
-        trap::stepped(|| survived = catch_unwind(AssertUnwindSafe(|| act(end, said))).is_ok());
+        let mut act = || {
+            survived = catch_unwind(AssertUnwindSafe(|| (self.case.act)(end, said))).is_ok();
+        };
+        if order == AGAIN {
+            act();
+        } else {
+            trap::stepped(act);
+            trap::finish();
+        }
         if !survived {
             said.say(Answer::Panicked);
         }
-        trap::finish();
     }
 
     /// The sleeper's thread.
@@ -540,16 +570,16 @@ impl<E> Cast<'_, E> {
             return Ok(()); // told in the report; there is no order in what came after
         }
         let verdict = match played.sleeper {
-            true => self.weigh(&said, [&first.log, &second.log], &rest),
+            true => self.weigh(&said[0], [&first.log, &second.log], &rest),
             false => judge(&Seen {
                 world: World::new(self.case.capacity, self.before(), self.case.steps),
                 logs: [&first.log, &second.log],
-                said: &said.0,
+                said: [&said[0].0, &said[1].0],
                 rest: &rest,
             }),
         };
         verdict.map_err(|wrong| {
-            let (logs, said) = ([&first.log, &second.log], &said.0);
+            let (logs, said) = ([&first.log, &second.log], [&said[0].0, &said[1].0]);
             format!("{wrong}\nvictim: {said:?}\ncrew: {logs:?}\nleft: {rest:?}")
         })
     }

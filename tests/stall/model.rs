@@ -51,6 +51,8 @@ pub enum Event {
     Together,
     /// The victim's call is over.
     Finished,
+    /// The victim makes the same call once more, and is left in peace.
+    Again,
     Sent(u64, Answer),
     Received(Answer),
 }
@@ -73,12 +75,14 @@ pub struct World {
     said: Vec<Answer>,
     /// What it has yet to do.
     left: &'static [Step],
+    /// What the whole call does.
+    steps: &'static [Step],
 }
 
 impl World {
     /// Before the call, with these values in the queue.
     pub fn new(capacity: usize, values: impl Iterator<Item = u64>, steps: &'static [Step]) -> Self {
-        Self { queue: values.collect(), capacity, said: Vec::new(), left: steps }
+        Self { queue: values.collect(), capacity, said: Vec::new(), left: steps, steps }
     }
 
     fn apply(&mut self, step: Step) -> Answer {
@@ -105,12 +109,18 @@ impl World {
         Some(next)
     }
 
+    /// The call from its beginning.
+    fn again(&mut self) {
+        self.said.clear();
+        self.left = self.steps;
+    }
+
     /// One thread did this alone.
     fn alone(&mut self, events: &[Event]) -> bool {
         events.iter().all(|event| match *event {
             Event::Sent(value, answer) => self.apply(Step::Send(value)) == answer,
             Event::Received(answer) => self.apply(Step::Recv) == answer,
-            Event::Alone | Event::Together | Event::Finished => false,
+            _ => false,
         })
     }
 
@@ -181,8 +191,8 @@ pub struct Seen<'a> {
     pub world: World,
     /// What each of the others did, first the one that is also alone.
     pub logs: [&'a [Event]; 2],
-    /// What the victim's call said.
-    pub said: &'a [Answer],
+    /// What the victim's calls said.
+    pub said: [&'a [Answer]; 2],
     /// What was in the queue at the end.
     pub rest: &'a [u64],
 }
@@ -197,6 +207,7 @@ pub fn judge(seen: &Seen) -> Result<(), &'static str> {
     let mut seconds = turns(seen.logs[1]);
     // What two did together is judged with what the first found after it.
     let mut pending: Option<[&[Event]; 2]> = None;
+    let mut said = seen.said.iter();
     for turn in turns(seen.logs[0]) {
         let (mark, events) = turn.split_first().ok_or("a log without a beginning")?;
         match mark {
@@ -206,9 +217,11 @@ pub fn judge(seen: &Seen) -> Result<(), &'static str> {
             }
             Event::Finished => {
                 gap(&mut worlds);
-                worlds.retain(|world| world.left.is_empty() && world.said == seen.said);
+                let said = said.next().ok_or("more calls than answers")?;
+                worlds.retain(|world| world.left.is_empty() && world.said == *said);
                 some(&worlds, "a wrong answer to the one who was frozen")?;
             }
+            Event::Again => worlds.iter_mut().for_each(World::again),
             _ => {
                 let rest = match pending.take() {
                     Some(threads) => after_both(&mut worlds, &threads, events)?,
@@ -246,8 +259,7 @@ fn some(worlds: &[World], wrong: &'static str) -> Result<(), &'static str> {
 
 /// A log cut where a turn begins; each piece begins with its mark.
 fn turns(log: &[Event]) -> impl Iterator<Item = &[Event]> {
-    let mark = |event: &Event| matches!(event, Event::Alone | Event::Together | Event::Finished);
-    log.chunk_by(move |_, next| !mark(next))
+    log.chunk_by(|_, next| matches!(next, Event::Sent(..) | Event::Received(_)))
 }
 
 /// Each value that was put in came out once, and each taker saw each sender's order. For scenes in which somebody else
@@ -286,7 +298,7 @@ mod tests {
     fn verdict(frozen: &[Event], said: Answer, after: &[Event]) -> Result<(), &'static str> {
         let log = [&ALONE, frozen, &[Event::Finished, Event::Alone], after].concat();
         let world = World::new(2, [OLD].into_iter(), &[Step::Send(MINE)]);
-        judge(&Seen { world, logs: [&log, &[]], said: &[said], rest: &[] })
+        judge(&Seen { world, logs: [&log, &[]], said: [&[said], &[]], rest: &[] })
     }
 
     fn got(value: u64) -> Event {
