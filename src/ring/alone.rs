@@ -16,13 +16,13 @@
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
-//! | \[R1\] | `push_alone` stores the entry | a pop loads it; here when it looks ahead | the value in the cell |
-//! | \[R2\] | `pop_alone` stores the entry | a push loads it; here when it looks ahead | the cell was read out and may be written |
+//! | \[R1\] | a push stores the entry | a pop loads it; here when it looks ahead | the value in the cell |
+//! | \[R2\] | a pop stores the entry | a push loads it; here when it looks ahead | the cell was read out and may be written |
 //! | \[R3\] | the bound is stored after each run, and when the end ends | whoever starts at it | as on the ring's page |
 //!
 //! The bound falls behind by the run that is under way; it is a lower bound, and who starts there walks.
 //!
-//! A store is not an exchange: when `push_alone` returns, the value may still be on its way to the other processors.
+//! A store is not an exchange: when a push returns, the value may still be on its way to the other processors.
 //! Whoever learns of the push by anything that synchronises finds it; a clock on the wall does not. See
 //! `docs/guarantees.md`.
 //!
@@ -38,6 +38,7 @@
 
 #![allow(unsafe_code)]
 
+use super::buffer::Buffer;
 use super::swap::{CELL_MASK, FULL, Ring};
 use crate::sync::{AtomicU64, Ordering, order};
 use std::mem::MaybeUninit;
@@ -48,148 +49,214 @@ const AHEAD: usize = 8;
 /// The state of an end that is alone on its side.
 #[derive(Debug)]
 pub struct Alone {
-    /// The position of the first entry of this run.
-    first: u64,
-    /// Entries of the run that are done.
-    done: usize,
-    /// Entries of the run, all of them ready for this side when they were looked at.
+    /// The next position.
+    at: u64,
+    /// Words of the entries from `at` on that are known to be ready: from `next` up to `known`.
+    next: usize,
     known: usize,
     words: [u64; AHEAD],
+    /// A consumer that found nothing is close behind the producer, and looks ahead when there is something again.
+    close: bool,
 }
 
 impl Alone {
-    fn new(first: u64) -> Self {
-        Self { first, done: 0, known: 0, words: [0; AHEAD] }
-    }
-
-    /// The next position.
-    fn at(&self) -> u64 {
-        self.first + self.done as u64
+    fn new(at: u64) -> Self {
+        Self { at, next: 0, known: 0, words: [0; AHEAD], close: false }
     }
 
     /// The word of the next entry, if that is known to be ready.
     #[inline]
     fn ready(&self) -> Option<u64> {
         // `known` is at most AHEAD; the remainder tells the compiler.
-        (self.done < self.known).then(|| self.words[self.done % AHEAD])
+        (self.next < self.known).then(|| self.words[self.next % AHEAD])
     }
 }
 
-impl<T> Ring<T> {
-    /// The state of a push side that is alone from now on.
-    pub fn begin_push_alone(&self) -> Alone {
+impl<T> Buffer for Ring<T> {
+    type Item = T;
+    type Push = Alone;
+    type Pop = Alone;
+
+    fn begin_push(&self) -> Alone {
         Alone::new(self.tail.load(order("R3_load", Ordering::Acquire))) // [R3]
     }
 
-    /// The push side is not alone any more.
-    pub fn end_push_alone(&self, end: &Alone) {
-        self.publish(&self.tail, end);
-    }
-
-    /// The state of a pop side that is alone from now on.
-    pub fn begin_pop_alone(&self) -> Alone {
+    fn begin_pop(&self) -> Alone {
         Alone::new(self.head.load(order("R3_load", Ordering::Acquire))) // [R3]
     }
 
-    /// The pop side is not alone any more.
-    pub fn end_pop_alone(&self, end: &Alone) {
-        self.publish(&self.head, end);
-    }
-
-    /// As [`Ring::push`].
-    ///
-    /// # Errors
-    ///
-    /// The value, if the ring was full at one moment of the call.
-    ///
-    /// # Safety
-    ///
-    /// From the making of `end`, by this ring, to its end nobody else pushes.
+    // SAFETY: what the trait asks of the caller.
     #[inline]
-    pub unsafe fn push_alone(&self, end: &mut Alone, value: T) -> Result<u64, T> {
+    unsafe fn push_alone(&self, end: &mut Alone, value: T) -> Result<u64, T> {
         let Some(word) = end.ready().or_else(|| self.look_for_room(end)) else {
             return Err(value);
         };
         let cell = self.cell(word & CELL_MASK);
-        // SAFETY: an empty entry is changed by a producer only, and this is the one there is: the cell is its own.
+        // SAFETY: an empty entry is changed by a producer only, and the caller is the one there is: the cell is its own.
         cell.with_mut(|cell| unsafe { cell.write(MaybeUninit::new(value)) });
-        let at = end.at();
+        let at = end.at;
         self.entry(at).store(word | FULL, order("R1_alone", Ordering::Release)); // [R1]
-        end.done += 1;
+        self.advance(end, &self.tail);
         Ok(at)
     }
 
-    /// As [`Ring::pop`].
-    ///
-    /// # Safety
-    ///
-    /// From the making of `end`, by this ring, to its end nobody else pops.
+    // SAFETY: what the trait asks of the caller.
     #[inline]
-    pub unsafe fn pop_alone(&self, end: &mut Alone) -> Option<(u64, T)> {
-        let word = end.ready().or_else(|| self.look_for_value(end))?;
+    unsafe fn push_many_alone(
+        &self,
+        end: &mut Alone,
+        values: &mut impl Iterator<Item = T>,
+        pushed: &mut usize,
+    ) -> Option<T> {
+        for value in values {
+            // SAFETY: the caller's own promise.
+            if let Err(value) = unsafe { self.push_alone(end, value) } {
+                return Some(value);
+            }
+            *pushed += 1;
+        }
+        None
+    }
+
+    // SAFETY: what the trait asks of the caller.
+    #[inline]
+    unsafe fn pop_alone(&self, end: &mut Alone) -> Option<(u64, T)> {
+        let word = self.next_value(end)?;
         let cell = self.cell(word & CELL_MASK);
-        // SAFETY: a full entry is changed by a consumer only, and this is the one there is: the cell is its own.
+        // SAFETY: a full entry is changed by a consumer only, and the caller is the one there is: the cell is its own.
         let value = cell.with_mut(|cell| unsafe { cell.read() });
-        let at = end.at();
+        let at = end.at;
         let empty = self.turn_after(word ^ FULL);
         self.entry(at).store(empty, order("R2_alone", Ordering::Release)); // [R2]
-        end.done += 1;
+        self.advance(end, &self.head);
         // SAFETY: the entry said full, so a push wrote the value, and [R1] makes that visible; the entry says so no more.
         Some((at, unsafe { value.assume_init() }))
     }
 
-    /// The oldest value, left where it is.
-    ///
-    /// # Safety
-    ///
-    /// As [`Ring::pop_alone`].
-    pub unsafe fn peek_alone<'a>(&'a self, end: &'a mut Alone) -> Option<&'a T> {
-        let word = end.ready().or_else(|| self.look_for_value(end))?;
+    // SAFETY: what the trait asks of the caller.
+    #[inline]
+    unsafe fn pop_many_alone(
+        &self,
+        end: &mut Alone,
+        into: &mut Vec<T>,
+        limit: usize,
+        popped: &mut usize,
+    ) {
+        while *popped < limit {
+            into.reserve(1); // before the value is out of the ring
+            // SAFETY: the caller's own promise.
+            let Some((_, value)) = (unsafe { self.pop_alone(end) }) else { return };
+            into.push(value);
+            *popped += 1;
+        }
+    }
+
+    // SAFETY: what the trait asks of the caller.
+    unsafe fn peek_alone<'a>(&'a self, end: &'a mut Alone) -> Option<&'a T> {
+        let word = self.next_value(end)?;
         // SAFETY: as for a pop; the value stays until this end pops, which needs the state that is borrowed here.
         let value = self.cell(word & CELL_MASK).with_mut(|cell| unsafe { &*cell });
         // SAFETY: the entry said full, so a push wrote the value, and [R1] makes that visible.
         Some(unsafe { value.assume_init_ref() })
     }
 
-    /// Begins a run at the entries from the tail on that can be pushed to, if there are any.
+    /// By exchanges: several may do it at once, and a consumer's stores have all happened before.
+    fn abandon(&self, wanted: Option<u64>) -> Option<T> {
+        Discard { ring: self, wanted }.drop_each()
+    }
+
+    fn len(&self) -> usize {
+        Ring::len(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        Ring::is_empty(self)
+    }
+
+    fn is_full(&self) -> bool {
+        Ring::is_full(self)
+    }
+
+    fn capacity(&self) -> usize {
+        Ring::capacity(self)
+    }
+}
+
+/// Drops what a ring without consumers holds, and goes on after a value whose drop panics.
+struct Discard<'a, T> {
+    ring: &'a Ring<T>,
+    /// The position of the value that is to come back.
+    wanted: Option<u64>,
+}
+
+impl<T> Discard<'_, T> {
+    fn drop_each(&self) -> Option<T> {
+        while let Some((at, value)) = self.ring.pop() {
+            if self.wanted == Some(at) {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+impl<T> Drop for Discard<'_, T> {
+    fn drop(&mut self) {
+        self.wanted = None;
+        self.drop_each();
+    }
+}
+
+impl<T> Ring<T> {
+    /// The entry at `at` is done.
+    #[inline]
+    fn advance(&self, end: &mut Alone, bound: &AtomicU64) {
+        end.next += 1;
+        end.at = self.next(end.at);
+        bound.store(end.at, order("R3_alone", Ordering::Release)); // [R3]
+    }
+
+    /// The word of the next entry that holds a value.
+    #[inline]
+    fn next_value(&self, end: &mut Alone) -> Option<u64> {
+        if let Some(word) = end.ready() {
+            return Some(word);
+        }
+        if !end.close {
+            let seen = self.entry(end.at).load(order("R1_ahead", Ordering::Acquire)); // [R1]
+            if seen & !CELL_MASK == self.turn(end.at) | FULL {
+                return Some(seen);
+            }
+        }
+        self.look_for_value(end)
+    }
+
+    /// Remembers the entries from the tail on that can be pushed to, if there are any.
     #[inline(never)]
     fn look_for_room(&self, end: &mut Alone) -> Option<u64> {
-        self.publish(&self.tail, end);
         self.look(end, 0, order("R2_ahead", Ordering::Acquire)) // [R2]
     }
 
-    /// Begins a run at the entries from the head on that hold a value, if there are any.
+    /// Remembers the entries from the head on that hold a value, if there are any.
     #[inline(never)]
     fn look_for_value(&self, end: &mut Alone) -> Option<u64> {
-        self.publish(&self.head, end);
-        self.look(end, FULL, order("R1_ahead", Ordering::Acquire)) // [R1]
-    }
-
-    /// Makes it known how far this end has come.
-    #[inline]
-    fn publish(&self, bound: &AtomicU64, end: &Alone) {
-        if end.done > 0 {
-            bound.store(self.after_run(end), order("R3_alone", Ordering::Release)); // [R3]
-        }
-    }
-
-    /// The position after what is done: a run ends at the end of a lap at the latest.
-    #[inline]
-    fn after_run(&self, end: &Alone) -> u64 {
-        if end.done == 0 { end.first } else { self.next(end.at() - 1) }
+        let found = self.look(end, FULL, order("R1_ahead", Ordering::Acquire)); // [R1]
+        end.close = end.known < AHEAD;
+        found
     }
 
     #[inline]
     fn look(&self, end: &mut Alone, ready: u64, strong: Ordering) -> Option<u64> {
-        let mut at = self.after_run(end);
+        let mut at = end.at;
         let mut seen = self.entry(at).load(strong); // [R1] [R2]
         // The bound that the state began with may have been a little old.
         while self.laps_ahead(seen, at) > 0 {
             at = self.past(at, self.laps_ahead(seen, at));
             seen = self.entry(at).load(strong); // [R1] [R2]
         }
+        end.at = at;
         let wanted = self.turn(at) | ready;
-        let limit = AHEAD.min(self.capacity() - self.index(at));
+        let limit = AHEAD.min(self.capacity() - self.index(at)); // not beyond the lap
         let mut known = 0;
         while seen & !CELL_MASK == wanted {
             end.words[known] = seen;
@@ -199,7 +266,7 @@ impl<T> Ring<T> {
             }
             seen = self.entry(at + known as u64).load(strong); // [R1] [R2]
         }
-        (end.first, end.done, end.known) = (at, 0, known);
+        (end.next, end.known) = (0, known);
         end.ready()
     }
 }
