@@ -1,23 +1,23 @@
-//! The promises of `millstream::ring`, through its public interface only.
+//! The promises of `millstream::ring` for ends that may have company, through its public interface only.
 //!
-//! Where crossbeam-channel makes the same promise, both are asked the same and must answer the same.
+//! That they answer as crossbeam-channel's do: `ring_drop_in.rs`. Ends that are alone: `ring_sole.rs`. Batches:
+//! `ring_batch.rs`. Sleep: `ring_waiting.rs`. Tasks: `ring_async.rs`, `ring_cancel.rs`.
+
+#[cfg(target_os = "linux")]
+#[path = "support/fences.rs"]
+mod fences;
+#[path = "support/values.rs"]
+mod values;
 
 use millstream::ring::{
-    CAPACITY_MAX, Receiver, RecvError, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError,
-    TrySendError, bounded,
+    CAPACITY_MAX, RecvError, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded,
 };
-use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-#[test]
-fn ends_may_be_shared_sent_and_caught() {
-    fn check<T: Send + Sync + UnwindSafe + RefUnwindSafe + Clone>() {}
-    check::<Sender<std::cell::Cell<u8>>>();
-    check::<Receiver<std::cell::Cell<u8>>>();
-}
+use values::{Bomb, Counted, Parcel, Seen};
 
 #[test]
 fn a_capacity_of_nothing_or_too_much_panics_by_name() {
@@ -66,14 +66,9 @@ fn many_senders_and_receivers_lose_nothing_and_keep_the_order() {
                 .map(|_| {
                     let receiver = receiver.clone();
                     scope.spawn(move || {
-                        let (mut next, mut count) = (vec![0; senders as usize], 0);
-                        for parcel in receiver {
-                            let (name, number) = parcel.open();
-                            assert!(next[name] <= number, "out of order");
-                            next[name] = number + 1;
-                            count += 1;
-                        }
-                        count
+                        let mut seen = Seen::of(senders);
+                        receiver.into_iter().for_each(|parcel| seen.open(parcel));
+                        seen.count
                     })
                 })
                 .collect();

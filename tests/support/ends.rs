@@ -1,11 +1,12 @@
-//! One name for what the ends of a ring have in common, so that one test serves those that may have company and those
-//! that are alone.
+//! One name for what the ends of a ring have in common, so that one test serves every kind of channel: with company or
+//! alone on either side, and the ring for two that stay alone.
 
 #![allow(dead_code)] // Each test takes what it needs.
 
 use millstream::ring::{
-    Consumer, Producer, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender,
-    TryRecvError, TrySendError, Unsent, WaitStrategy, bounded_with,
+    Consumer, One, Peer, Producer, Receiver, RecvError, RecvTimeoutError, SendError,
+    SendTimeoutError, Sender, TryRecvError, TrySendError, Unsent, WaitStrategy, bounded_with,
+    spsc_with,
 };
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,6 @@ pub trait End {
 
 /// A [`Sender`] or a [`Producer`].
 pub trait SendEnd<T>: End + Sized {
-    fn of(sender: Sender<T>) -> Self;
-    fn into_shared(self) -> Sender<T>;
     fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>>;
     fn send(&mut self, value: T) -> Result<(), SendError<T>>;
     fn send_timeout(&mut self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>>;
@@ -35,8 +34,6 @@ pub trait SendEnd<T>: End + Sized {
 
 /// A [`Receiver`] or a [`Consumer`].
 pub trait RecvEnd<T>: End + Sized {
-    fn of(receiver: Receiver<T>) -> Self;
-    fn into_shared(self) -> Receiver<T>;
     fn try_recv(&mut self) -> Result<T, TryRecvError>;
     fn recv(&mut self) -> Result<T, RecvError>;
     fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvTimeoutError>;
@@ -45,23 +42,92 @@ pub trait RecvEnd<T>: End + Sized {
     fn try_recv_many(&mut self, into: &mut Vec<T>, limit: usize) -> Result<usize, TryRecvError>;
 }
 
-/// A channel with such ends.
-pub fn channel<T, S: SendEnd<T>, R: RecvEnd<T>>(capacity: usize) -> (S, R) {
-    channel_with(capacity, WaitStrategy::default())
+/// A kind of channel: which ends it has.
+pub trait Kind {
+    type Sender<T>: SendEnd<T>;
+    type Receiver<T>: RecvEnd<T>;
+
+    fn channel_with<T>(
+        capacity: usize,
+        strategy: WaitStrategy,
+    ) -> (Self::Sender<T>, Self::Receiver<T>);
+
+    fn channel<T>(capacity: usize) -> (Self::Sender<T>, Self::Receiver<T>) {
+        Self::channel_with(capacity, WaitStrategy::default())
+    }
 }
 
-/// A channel with such ends, and with the way in which they wait.
-pub fn channel_with<T, S: SendEnd<T>, R: RecvEnd<T>>(
-    capacity: usize,
-    strategy: WaitStrategy,
-) -> (S, R) {
-    let (sender, receiver) = bounded_with(capacity, strategy);
-    (S::of(sender), R::of(receiver))
+macro_rules! kind {
+    ($(#[$said:meta])* $Kind:ident, $Sender:ty, $Receiver:ty, |$capacity:ident, $strategy:ident| $make:expr) => {
+        $(#[$said])*
+        pub struct $Kind;
+
+        impl Kind for $Kind {
+            type Sender<T> = $Sender;
+            type Receiver<T> = $Receiver;
+
+            fn channel_with<T>($capacity: usize, $strategy: WaitStrategy) -> ($Sender, $Receiver) {
+                $make
+            }
+        }
+    };
 }
+
+fn producer<T>(sender: Sender<T>) -> Producer<T> {
+    sender.try_into_producer().expect("the only sender")
+}
+
+fn consumer<T>(receiver: Receiver<T>) -> Consumer<T> {
+    receiver.try_into_consumer().expect("the only receiver")
+}
+
+kind!(
+    /// Both sides may have company.
+    Shared, Sender<T>, Receiver<T>, |capacity, strategy| bounded_with(capacity, strategy)
+);
+kind!(
+    /// One sends.
+    OneSends, Producer<T>, Receiver<T>, |capacity, strategy| {
+        let (sender, receiver) = bounded_with(capacity, strategy);
+        (producer(sender), receiver)
+    }
+);
+kind!(
+    /// One receives.
+    OneReceives, Sender<T>, Consumer<T>, |capacity, strategy| {
+        let (sender, receiver) = bounded_with(capacity, strategy);
+        (sender, consumer(receiver))
+    }
+);
+kind!(
+    /// One on each side for the time being.
+    BothAlone, Producer<T>, Consumer<T>, |capacity, strategy| {
+        let (sender, receiver) = bounded_with(capacity, strategy);
+        (producer(sender), consumer(receiver))
+    }
+);
+kind!(
+    /// One on each side for good.
+    Spsc, Producer<T, One>, Consumer<T, One>, |capacity, strategy| spsc_with(capacity, strategy)
+);
+
+/// Calls `check::<Kind>(arguments)` for each kind.
+#[allow(unused_macros)]
+macro_rules! for_all_kinds {
+    ($check:ident($($argument:expr),*)) => {
+        $check::<ends::Shared>($($argument),*);
+        $check::<ends::OneSends>($($argument),*);
+        $check::<ends::OneReceives>($($argument),*);
+        $check::<ends::BothAlone>($($argument),*);
+        $check::<ends::Spsc>($($argument),*);
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use for_all_kinds;
 
 macro_rules! end {
-    ($End:ident) => {
-        impl<T> End for $End<T> {
+    ([$($generics:tt)+], $End:ident, $Whole:ty) => {
+        impl<$($generics)+> End for $Whole {
             fn len(&self) -> usize {
                 $End::len(self)
             }
@@ -82,18 +148,10 @@ macro_rules! end {
 }
 
 macro_rules! send_end {
-    ($End:ident, $of:expr, $into_shared:expr) => {
-        end!($End);
+    ([$($generics:tt)+], $End:ident, $Whole:ty) => {
+        end!([$($generics)+], $End, $Whole);
 
-        impl<T> SendEnd<T> for $End<T> {
-            fn of(sender: Sender<T>) -> Self {
-                $of(sender)
-            }
-
-            fn into_shared(self) -> Sender<T> {
-                $into_shared(self)
-            }
-
+        impl<$($generics)+> SendEnd<T> for $Whole {
             fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
                 $End::try_send(self, value)
             }
@@ -128,18 +186,10 @@ macro_rules! send_end {
 }
 
 macro_rules! recv_end {
-    ($End:ident, $of:expr, $into_shared:expr) => {
-        end!($End);
+    ([$($generics:tt)+], $End:ident, $Whole:ty) => {
+        end!([$($generics)+], $End, $Whole);
 
-        impl<T> RecvEnd<T> for $End<T> {
-            fn of(receiver: Receiver<T>) -> Self {
-                $of(receiver)
-            }
-
-            fn into_shared(self) -> Receiver<T> {
-                $into_shared(self)
-            }
-
+        impl<$($generics)+> RecvEnd<T> for $Whole {
             fn try_recv(&mut self) -> Result<T, TryRecvError> {
                 $End::try_recv(self)
             }
@@ -171,28 +221,7 @@ macro_rules! recv_end {
     };
 }
 
-send_end!(Sender, |sender| sender, |sender| sender);
-send_end!(
-    Producer,
-    |sender: Sender<T>| sender.try_into_producer().expect("the only sender"),
-    Producer::into_sender
-);
-recv_end!(Receiver, |receiver| receiver, |receiver| receiver);
-recv_end!(
-    Consumer,
-    |receiver: Receiver<T>| receiver.try_into_consumer().expect("the only receiver"),
-    Consumer::into_receiver
-);
-
-/// Calls `check::<S, R>($arguments)` for each pair of ends, for values of that type.
-#[allow(unused_macros)]
-macro_rules! for_all_ends {
-    ($check:ident::<$T:ty>($($argument:expr),*)) => {
-        $check::<millstream::ring::Sender<$T>, millstream::ring::Receiver<$T>>($($argument),*);
-        $check::<millstream::ring::Sender<$T>, millstream::ring::Consumer<$T>>($($argument),*);
-        $check::<millstream::ring::Producer<$T>, millstream::ring::Receiver<$T>>($($argument),*);
-        $check::<millstream::ring::Producer<$T>, millstream::ring::Consumer<$T>>($($argument),*);
-    };
-}
-#[allow(unused_imports)]
-pub(crate) use for_all_ends;
+send_end!([T], Sender, Sender<T>);
+send_end!([T, P: Peer], Producer, Producer<T, P>);
+recv_end!([T], Receiver, Receiver<T>);
+recv_end!([T, P: Peer], Consumer, Consumer<T, P>);

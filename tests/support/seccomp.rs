@@ -81,8 +81,7 @@ pub fn filter(call: libc::c_long, verdict: Verdict, whom: Whom) {
 /// Does the kernel let the calling thread have the barrier that the ring goes by where it can?
 pub fn membarrier_is_offered() -> bool {
     // SAFETY: the call takes numbers only and asks what there is.
-    let offered =
-        unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_QUERY, 0, 0) };
+    let offered = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_QUERY, 0, 0) };
     let wanted = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED;
     offered > 0 && offered & libc::c_long::from(wanted) != 0
 }
