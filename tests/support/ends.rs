@@ -24,8 +24,10 @@ pub trait SendEnd<T>: End + Sized {
     fn send(&mut self, value: T) -> Result<(), SendError<T>>;
     fn send_timeout(&mut self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>>;
     fn send_deadline(&mut self, value: T, deadline: Instant) -> Result<(), SendTimeoutError<T>>;
-    fn send_many<I: Iterator<Item = T>>(&mut self, values: I)
-    -> Result<usize, SendError<Unsent<I>>>;
+    fn send_many<I: Iterator<Item = T>>(
+        &mut self,
+        values: I,
+    ) -> Result<usize, SendError<Unsent<I>>>;
     fn try_send_many<I: Iterator<Item = T>>(
         &mut self,
         values: I,
@@ -44,15 +46,15 @@ pub trait RecvEnd<T>: End + Sized {
 
 /// A kind of channel: which ends it has.
 pub trait Kind {
-    type Sender<T>: SendEnd<T>;
-    type Receiver<T>: RecvEnd<T>;
+    type Sender<T: Send>: SendEnd<T> + Send;
+    type Receiver<T: Send>: RecvEnd<T> + Send;
 
-    fn channel_with<T>(
+    fn channel_with<T: Send>(
         capacity: usize,
         strategy: WaitStrategy,
     ) -> (Self::Sender<T>, Self::Receiver<T>);
 
-    fn channel<T>(capacity: usize) -> (Self::Sender<T>, Self::Receiver<T>) {
+    fn channel<T: Send>(capacity: usize) -> (Self::Sender<T>, Self::Receiver<T>) {
         Self::channel_with(capacity, WaitStrategy::default())
     }
 }
@@ -63,10 +65,10 @@ macro_rules! kind {
         pub struct $Kind;
 
         impl Kind for $Kind {
-            type Sender<T> = $Sender;
-            type Receiver<T> = $Receiver;
+            type Sender<T: Send> = $Sender;
+            type Receiver<T: Send> = $Receiver;
 
-            fn channel_with<T>($capacity: usize, $strategy: WaitStrategy) -> ($Sender, $Receiver) {
+            fn channel_with<T: Send>($capacity: usize, $strategy: WaitStrategy) -> ($Sender, $Receiver) {
                 $make
             }
         }
