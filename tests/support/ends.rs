@@ -24,14 +24,14 @@ pub trait SendEnd<T>: End + Sized {
     fn send(&mut self, value: T) -> Result<(), SendError<T>>;
     fn send_timeout(&mut self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>>;
     fn send_deadline(&mut self, value: T, deadline: Instant) -> Result<(), SendTimeoutError<T>>;
-    fn send_many<I: Iterator<Item = T>>(
+    fn send_many<I: IntoIterator<Item = T>>(
         &mut self,
         values: I,
-    ) -> Result<usize, SendError<Unsent<I>>>;
-    fn try_send_many<I: Iterator<Item = T>>(
+    ) -> Result<usize, SendError<Unsent<I::IntoIter>>>;
+    fn try_send_many<I: IntoIterator<Item = T>>(
         &mut self,
         values: I,
-    ) -> Result<usize, TrySendError<Unsent<I>>>;
+    ) -> Result<usize, TrySendError<Unsent<I::IntoIter>>>;
 }
 
 /// A [`Receiver`] or a [`Consumer`].
@@ -170,17 +170,17 @@ macro_rules! send_end {
                 $End::send_deadline(self, value, at)
             }
 
-            fn send_many<I: Iterator<Item = T>>(
+            fn send_many<I: IntoIterator<Item = T>>(
                 &mut self,
                 values: I,
-            ) -> Result<usize, SendError<Unsent<I>>> {
+            ) -> Result<usize, SendError<Unsent<I::IntoIter>>> {
                 $End::send_many(self, values)
             }
 
-            fn try_send_many<I: Iterator<Item = T>>(
+            fn try_send_many<I: IntoIterator<Item = T>>(
                 &mut self,
                 values: I,
-            ) -> Result<usize, TrySendError<Unsent<I>>> {
+            ) -> Result<usize, TrySendError<Unsent<I::IntoIter>>> {
                 $End::try_send_many(self, values)
             }
         }
