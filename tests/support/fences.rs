@@ -4,7 +4,7 @@
 //! Which way a process goes is decided once, so both ways need a process each.
 
 #[path = "seccomp.rs"]
-mod seccomp;
+pub mod seccomp;
 
 use millstream::ring::is_asymmetric;
 use seccomp::{MEMBARRIER, Verdict, Whom, filter, membarrier_is_offered};
