@@ -19,6 +19,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 use values::{Bomb, Counted, Parcel, Seen};
 
+/// The futures are off by default, and their tests need them: they are built with the others here, not passed over. (What is
+/// published has no dependency on itself, and so no such tests.)
+#[test]
+fn the_tests_of_the_futures_are_built_too() {
+    let published = !std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("loom-tests").exists();
+    assert!(cfg!(feature = "async") || published);
+}
+
 #[test]
 fn a_capacity_of_nothing_or_too_much_panics_by_name() {
     for capacity in [0, CAPACITY_MAX + 1, usize::MAX] {

@@ -3,8 +3,12 @@
 
 #![allow(dead_code)] // Each test takes what it needs.
 
+#[cfg(feature = "async")]
+use futures_core::FusedStream;
+#[cfg(feature = "async")]
+use millstream::ring::SendFuture;
 use millstream::ring::{
-    Consumer, One, Peer, Producer, Receiver, RecvError, RecvTimeoutError, SendError,
+    Consumer, Many, One, Producer, Receiver, RecvError, RecvTimeoutError, SendError,
     SendTimeoutError, Sender, TryRecvError, TrySendError, Unsent, WaitStrategy, bounded_with,
     spsc_with,
 };
@@ -32,6 +36,17 @@ pub trait SendEnd<T>: End + Sized {
         &mut self,
         values: I,
     ) -> Result<usize, TrySendError<Unsent<I::IntoIter>>>;
+    #[cfg(feature = "async")]
+    fn send_async(&mut self, value: T) -> impl Sending<T>
+    where
+        T: Send;
+}
+
+/// A send on its way.
+#[cfg(feature = "async")]
+pub trait Sending<T>: Future<Output = Result<(), SendError<T>>> + Unpin + Send {
+    /// The value, if it was not sent.
+    fn into_inner(self) -> Option<T>;
 }
 
 /// A [`Receiver`] or a [`Consumer`].
@@ -42,6 +57,18 @@ pub trait RecvEnd<T>: End + Sized {
     fn recv_deadline(&mut self, deadline: Instant) -> Result<T, RecvTimeoutError>;
     fn recv_many(&mut self, into: &mut Vec<T>, limit: usize) -> Result<usize, RecvError>;
     fn try_recv_many(&mut self, into: &mut Vec<T>, limit: usize) -> Result<usize, TryRecvError>;
+    #[cfg(feature = "async")]
+    fn recv_async(&mut self) -> impl Future<Output = Result<T, RecvError>> + Unpin + Send
+    where
+        T: Send;
+    #[cfg(feature = "async")]
+    fn stream(&mut self) -> impl FusedStream<Item = T> + Unpin + Send
+    where
+        T: Send;
+    #[cfg(feature = "async")]
+    fn into_stream(self) -> impl FusedStream<Item = T> + Unpin + Send
+    where
+        T: Send;
 }
 
 /// A kind of channel: which ends it has.
@@ -128,8 +155,8 @@ macro_rules! for_all_kinds {
 pub(crate) use for_all_kinds;
 
 macro_rules! end {
-    ([$($generics:tt)+], $End:ident, $Whole:ty) => {
-        impl<$($generics)+> End for $Whole {
+    ($End:ident, $Whole:ty) => {
+        impl<T> End for $Whole {
             fn len(&self) -> usize {
                 $End::len(self)
             }
@@ -150,10 +177,10 @@ macro_rules! end {
 }
 
 macro_rules! send_end {
-    ([$($generics:tt)+], $End:ident, $Whole:ty) => {
-        end!([$($generics)+], $End, $Whole);
+    ($End:ident, $Whole:ty) => {
+        end!($End, $Whole);
 
-        impl<$($generics)+> SendEnd<T> for $Whole {
+        impl<T> SendEnd<T> for $Whole {
             fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
                 $End::try_send(self, value)
             }
@@ -162,7 +189,11 @@ macro_rules! send_end {
                 $End::send(self, value)
             }
 
-            fn send_timeout(&mut self, value: T, time: Duration) -> Result<(), SendTimeoutError<T>> {
+            fn send_timeout(
+                &mut self,
+                value: T,
+                time: Duration,
+            ) -> Result<(), SendTimeoutError<T>> {
                 $End::send_timeout(self, value, time)
             }
 
@@ -183,15 +214,23 @@ macro_rules! send_end {
             ) -> Result<usize, TrySendError<Unsent<I::IntoIter>>> {
                 $End::try_send_many(self, values)
             }
+
+            #[cfg(feature = "async")]
+            fn send_async(&mut self, value: T) -> impl Sending<T>
+            where
+                T: Send,
+            {
+                $End::send_async(self, value)
+            }
         }
     };
 }
 
 macro_rules! recv_end {
-    ([$($generics:tt)+], $End:ident, $Whole:ty) => {
-        end!([$($generics)+], $End, $Whole);
+    ($End:ident, $Whole:ty) => {
+        end!($End, $Whole);
 
-        impl<$($generics)+> RecvEnd<T> for $Whole {
+        impl<T> RecvEnd<T> for $Whole {
             fn try_recv(&mut self) -> Result<T, TryRecvError> {
                 $End::try_recv(self)
             }
@@ -219,11 +258,50 @@ macro_rules! recv_end {
             ) -> Result<usize, TryRecvError> {
                 $End::try_recv_many(self, into, limit)
             }
+
+            #[cfg(feature = "async")]
+            fn recv_async(&mut self) -> impl Future<Output = Result<T, RecvError>> + Unpin + Send
+            where
+                T: Send,
+            {
+                $End::recv_async(self)
+            }
+
+            #[cfg(feature = "async")]
+            fn stream(&mut self) -> impl FusedStream<Item = T> + Unpin + Send
+            where
+                T: Send,
+            {
+                $End::stream(self)
+            }
+
+            #[cfg(feature = "async")]
+            fn into_stream(self) -> impl FusedStream<Item = T> + Unpin + Send
+            where
+                T: Send,
+            {
+                $End::into_stream(self)
+            }
         }
     };
 }
 
-send_end!([T], Sender, Sender<T>);
-send_end!([T, P: Peer], Producer, Producer<T, P>);
-recv_end!([T], Receiver, Receiver<T>);
-recv_end!([T, P: Peer], Consumer, Consumer<T, P>);
+#[cfg(feature = "async")]
+macro_rules! sending {
+    ($($Lent:ty),+) => {
+        $(impl<T: Send> Sending<T> for SendFuture<$Lent> {
+            fn into_inner(self) -> Option<T> {
+                SendFuture::into_inner(self)
+            }
+        })+
+    };
+}
+
+#[cfg(feature = "async")]
+sending!(&Sender<T>, &mut Producer<T, Many>, &mut Producer<T, One>);
+send_end!(Sender, Sender<T>);
+send_end!(Producer, Producer<T, Many>);
+send_end!(Producer, Producer<T, One>);
+recv_end!(Receiver, Receiver<T>);
+recv_end!(Consumer, Consumer<T, Many>);
+recv_end!(Consumer, Consumer<T, One>);
