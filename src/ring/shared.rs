@@ -176,6 +176,9 @@ impl<R: Buffer> Shared<R> {
         deadline: Option<Instant>,
         push: &mut impl Push<R::Item>,
     ) -> Result<(), SendTimeoutError<R::Item>> {
+        // What fills the ring may be a batch that has told nobody yet, and whose iterator has called us: if the receivers
+        // slept on, we would wait for them and they for us.
+        self.seldom.items.notify_one();
         let mut unsent = Some(value);
         let answer = self.wait(&self.seldom.room, deadline, || {
             let value = unsent.take()?; // put back whenever it comes back
