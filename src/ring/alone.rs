@@ -16,13 +16,13 @@
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
-//! | \[R1\] | `push_alone` stores the entry | a pop loads it; here when it looks ahead | the value in the cell |
-//! | \[R2\] | `pop_alone` stores the entry | a push loads it; here when it looks ahead | the cell was read out and may be written |
+//! | \[R1\] | a push stores the entry | a pop loads it; here when it looks ahead | the value in the cell |
+//! | \[R2\] | a pop stores the entry | a push loads it; here when it looks ahead | the cell was read out and may be written |
 //! | \[R3\] | the bound is stored after each run, and when the end ends | whoever starts at it | as on the ring's page |
 //!
 //! The bound falls behind by the run that is under way; it is a lower bound, and who starts there walks.
 //!
-//! A store is not an exchange: when `push_alone` returns, the value may still be on its way to the other processors.
+//! A store is not an exchange: when a push returns, the value may still be on its way to the other processors.
 //! Whoever learns of the push by anything that synchronises finds it; a clock on the wall does not. See
 //! `docs/guarantees.md`.
 //!
@@ -38,6 +38,7 @@
 
 #![allow(unsafe_code)]
 
+use super::buffer::Buffer;
 use super::swap::{CELL_MASK, FULL, Ring};
 use crate::sync::{AtomicU64, Ordering, order};
 use std::mem::MaybeUninit;
@@ -71,33 +72,27 @@ impl Alone {
     }
 }
 
-impl<T> Ring<T> {
-    /// The state of a push side that is alone from now on.
-    pub fn begin_push_alone(&self) -> Alone {
+impl<T> Buffer for Ring<T> {
+    type Item = T;
+    type Push = Alone;
+    type Pop = Alone;
+
+    fn begin_push(&self) -> Alone {
         Alone::new(self.tail.load(order("R3_load", Ordering::Acquire))) // [R3]
     }
 
-    /// The state of a pop side that is alone from now on.
-    pub fn begin_pop_alone(&self) -> Alone {
+    fn begin_pop(&self) -> Alone {
         Alone::new(self.head.load(order("R3_load", Ordering::Acquire))) // [R3]
     }
 
-    /// As [`Ring::push`].
-    ///
-    /// # Errors
-    ///
-    /// The value, if the ring was full at one moment of the call.
-    ///
-    /// # Safety
-    ///
-    /// From the making of `end`, by this ring, to its end nobody else pushes.
+    // SAFETY: what the trait asks of the caller.
     #[inline]
-    pub unsafe fn push_alone(&self, end: &mut Alone, value: T) -> Result<u64, T> {
+    unsafe fn push_alone(&self, end: &mut Alone, value: T) -> Result<u64, T> {
         let Some(word) = end.ready().or_else(|| self.look_for_room(end)) else {
             return Err(value);
         };
         let cell = self.cell(word & CELL_MASK);
-        // SAFETY: an empty entry is changed by a producer only, and this is the one there is: the cell is its own.
+        // SAFETY: an empty entry is changed by a producer only, and the caller is the one there is: the cell is its own.
         cell.with_mut(|cell| unsafe { cell.write(MaybeUninit::new(value)) });
         let at = end.at;
         self.entry(at).store(word | FULL, order("R1_alone", Ordering::Release)); // [R1]
@@ -105,16 +100,30 @@ impl<T> Ring<T> {
         Ok(at)
     }
 
-    /// As [`Ring::pop`].
-    ///
-    /// # Safety
-    ///
-    /// From the making of `end`, by this ring, to its end nobody else pops.
+    // SAFETY: what the trait asks of the caller.
     #[inline]
-    pub unsafe fn pop_alone(&self, end: &mut Alone) -> Option<(u64, T)> {
+    unsafe fn push_many_alone(
+        &self,
+        end: &mut Alone,
+        values: &mut impl Iterator<Item = T>,
+        pushed: &mut usize,
+    ) -> Option<T> {
+        for value in values {
+            // SAFETY: the caller's own promise.
+            if let Err(value) = unsafe { self.push_alone(end, value) } {
+                return Some(value);
+            }
+            *pushed += 1;
+        }
+        None
+    }
+
+    // SAFETY: what the trait asks of the caller.
+    #[inline]
+    unsafe fn pop_alone(&self, end: &mut Alone) -> Option<(u64, T)> {
         let word = self.next_value(end)?;
         let cell = self.cell(word & CELL_MASK);
-        // SAFETY: a full entry is changed by a consumer only, and this is the one there is: the cell is its own.
+        // SAFETY: a full entry is changed by a consumer only, and the caller is the one there is: the cell is its own.
         let value = cell.with_mut(|cell| unsafe { cell.read() });
         let at = end.at;
         let empty = self.turn_after(word ^ FULL);
@@ -124,12 +133,26 @@ impl<T> Ring<T> {
         Some((at, unsafe { value.assume_init() }))
     }
 
-    /// The oldest value, left where it is.
-    ///
-    /// # Safety
-    ///
-    /// As [`Ring::pop_alone`].
-    pub unsafe fn peek_alone<'a>(&'a self, end: &'a mut Alone) -> Option<&'a T> {
+    // SAFETY: what the trait asks of the caller.
+    #[inline]
+    unsafe fn pop_many_alone(
+        &self,
+        end: &mut Alone,
+        into: &mut Vec<T>,
+        limit: usize,
+        popped: &mut usize,
+    ) {
+        while *popped < limit {
+            into.reserve(1); // before the value is out of the ring
+            // SAFETY: the caller's own promise.
+            let Some((_, value)) = (unsafe { self.pop_alone(end) }) else { return };
+            into.push(value);
+            *popped += 1;
+        }
+    }
+
+    // SAFETY: what the trait asks of the caller.
+    unsafe fn peek_alone<'a>(&'a self, end: &'a mut Alone) -> Option<&'a T> {
         let word = self.next_value(end)?;
         // SAFETY: as for a pop; the value stays until this end pops, which needs the state that is borrowed here.
         let value = self.cell(word & CELL_MASK).with_mut(|cell| unsafe { &*cell });
@@ -137,6 +160,54 @@ impl<T> Ring<T> {
         Some(unsafe { value.assume_init_ref() })
     }
 
+    /// By exchanges: several may do it at once, and a consumer's stores have all happened before.
+    fn abandon(&self, wanted: Option<u64>) -> Option<T> {
+        Discard { ring: self, wanted }.drop_each()
+    }
+
+    fn len(&self) -> usize {
+        Ring::len(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        Ring::is_empty(self)
+    }
+
+    fn is_full(&self) -> bool {
+        Ring::is_full(self)
+    }
+
+    fn capacity(&self) -> usize {
+        Ring::capacity(self)
+    }
+}
+
+/// Drops what a ring without consumers holds, and goes on after a value whose drop panics.
+struct Discard<'a, T> {
+    ring: &'a Ring<T>,
+    /// The position of the value that is to come back.
+    wanted: Option<u64>,
+}
+
+impl<T> Discard<'_, T> {
+    fn drop_each(&self) -> Option<T> {
+        while let Some((at, value)) = self.ring.pop() {
+            if self.wanted == Some(at) {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+impl<T> Drop for Discard<'_, T> {
+    fn drop(&mut self) {
+        self.wanted = None;
+        self.drop_each();
+    }
+}
+
+impl<T> Ring<T> {
     /// The entry at `at` is done.
     #[inline]
     fn advance(&self, end: &mut Alone, bound: &AtomicU64) {

@@ -51,11 +51,11 @@ pub fn over<T>(ring: Ring<T>, strategy: WaitStrategy) -> (Sender<T>, Receiver<T>
 
 /// The sending end of a channel. Clones send into the same ring; any thread may use any of them.
 pub struct Sender<T> {
-    pub(super) shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<Shared<Ring<T>>>,
 }
 
-sending_end!(Sender, self, &self);
-any_end!(Sender, "Sender");
+sending_end!([T], Sender<T>, &Self, self, &self);
+any_end!([T], Sender<T>, "Sender");
 
 impl<T> Sender<T> {
     /// The end that is alone, if this is the only sender: it sends faster, and cannot be cloned or shared.
@@ -64,7 +64,12 @@ impl<T> Sender<T> {
     ///
     /// There is another sender; this one comes back.
     pub fn try_into_producer(self) -> Result<Producer<T>, Self> {
-        if self.shared.is_sole_sender() { Ok(Producer::new(self)) } else { Err(self) }
+        if !self.shared.is_sole_sender() {
+            return Err(self);
+        }
+        // One end more for a moment: this one goes when it is dropped here.
+        self.shared.add_sender();
+        Ok(Producer::new(self.shared.clone()))
     }
 
     /// Do both send into one channel?
@@ -73,12 +78,8 @@ impl<T> Sender<T> {
     }
 
     #[inline]
-    fn parts(&self) -> (&Shared<T>, &Ring<T>) {
+    fn parts(&self) -> (&Shared<Ring<T>>, &Ring<T>) {
         (&self.shared, &self.shared.ring)
-    }
-
-    fn ring(&self) -> &Ring<T> {
-        &self.shared.ring
     }
 }
 
@@ -99,11 +100,11 @@ impl<T> Drop for Sender<T> {
 /// The receiving end of a channel. Clones take from the same ring, each value goes to one of them; any thread may
 /// use any of them.
 pub struct Receiver<T> {
-    pub(super) shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<Shared<Ring<T>>>,
 }
 
-receiving_end!(Receiver, self, &self);
-any_end!(Receiver, "Receiver");
+receiving_end!([T], Receiver<T>, &Self, self, &self);
+any_end!([T], Receiver<T>, "Receiver");
 
 impl<T> Receiver<T> {
     /// The end that is alone, if this is the only receiver: it receives faster, may look at the next value without
@@ -113,7 +114,12 @@ impl<T> Receiver<T> {
     ///
     /// There is another receiver; this one comes back.
     pub fn try_into_consumer(self) -> Result<Consumer<T>, Self> {
-        if self.shared.is_sole_receiver() { Ok(Consumer::new(self)) } else { Err(self) }
+        if !self.shared.is_sole_receiver() {
+            return Err(self);
+        }
+        // One end more for a moment: this one goes when it is dropped here.
+        self.shared.add_receiver();
+        Ok(Consumer::new(self.shared.clone()))
     }
 
     /// Receives what comes, waiting for each, until the channel is empty and disconnected.
@@ -132,12 +138,8 @@ impl<T> Receiver<T> {
     }
 
     #[inline]
-    fn parts(&self) -> (&Shared<T>, &Ring<T>) {
+    fn parts(&self) -> (&Shared<Ring<T>>, &Ring<T>) {
         (&self.shared, &self.shared.ring)
-    }
-
-    fn ring(&self) -> &Ring<T> {
-        &self.shared.ring
     }
 }
 

@@ -4,8 +4,8 @@
 //! push or pop ([`super::shared`]).
 
 macro_rules! sending_end {
-    ($End:ident, $this:ident, $($receiver:tt)+) => {
-        impl<T> $End<T> {
+    ([$($generics:tt)+], $End:ty, $Lent:ty, $this:ident, $($receiver:tt)+) => {
+        impl<$($generics)+> $End {
             /// Sends without waiting.
             ///
             /// # Errors
@@ -93,17 +93,16 @@ macro_rules! sending_end {
             /// Cancel-safe: a future that is dropped before it was ready has sent nothing. Its value is dropped with
             /// it, or taken back by [`SendFuture::into_inner`].
             #[cfg(feature = "async")]
-            pub fn send_async($($receiver)+, value: T) -> SendFuture<'_, T> {
-                let (shared, push) = $this.parts();
-                SendFuture::new(shared, push, value)
+            pub fn send_async($($receiver)+, value: T) -> SendFuture<$Lent> {
+                SendFuture::new($this, value)
             }
         }
     };
 }
 
 macro_rules! receiving_end {
-    ($End:ident, $this:ident, $($receiver:tt)+) => {
-        impl<T> $End<T> {
+    ([$($generics:tt)+], $End:ty, $Lent:ty, $this:ident, $($receiver:tt)+) => {
+        impl<$($generics)+> $End {
             /// Receives without waiting.
             ///
             /// # Errors
@@ -188,55 +187,53 @@ macro_rules! receiving_end {
             /// Cancel-safe: a value leaves the ring only when the future is ready with it; one that is dropped before
             /// has taken nothing, and passes on the wake-up that it may have got.
             #[cfg(feature = "async")]
-            pub fn recv_async($($receiver)+) -> RecvFuture<'_, T> {
-                let (shared, pop) = $this.parts();
-                RecvFuture::new(shared, pop)
+            pub fn recv_async($($receiver)+) -> RecvFuture<$Lent> {
+                RecvFuture::new($this)
             }
 
             /// What comes, as a stream that ends when the channel is empty and disconnected. Cancel-safe as
             /// `recv_async` is.
             #[cfg(feature = "async")]
-            pub fn stream($($receiver)+) -> RecvStream<'_, T> {
-                let (shared, pop) = $this.parts();
-                RecvStream::new(shared, pop)
+            pub fn stream($($receiver)+) -> RecvStream<$Lent> {
+                RecvStream::new($this)
             }
         }
     };
 }
 
 macro_rules! any_end {
-    ($End:ident, $name:literal) => {
-        impl<T> $End<T> {
+    ([$($generics:tt)+], $End:ty, $name:literal) => {
+        impl<$($generics)+> $End {
             /// Values in the channel; exact at one moment of the call.
             pub fn len(&self) -> usize {
-                self.ring().len()
+                self.shared.ring.len()
             }
 
             /// Was the channel empty at one moment of the call?
             pub fn is_empty(&self) -> bool {
-                self.ring().is_empty()
+                self.shared.ring.is_empty()
             }
 
             /// Was the channel full at one moment of the call?
             pub fn is_full(&self) -> bool {
-                self.ring().is_full()
+                self.shared.ring.is_full()
             }
 
             /// The most values the channel holds; never `None`, and an `Option` only as crossbeam-channel's is.
             pub fn capacity(&self) -> Option<usize> {
-                Some(self.ring().capacity())
+                Some(self.shared.ring.capacity())
             }
         }
 
-        impl<T> fmt::Debug for $End<T> {
+        impl<$($generics)+> fmt::Debug for $End {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(concat!($name, " { .. }"))
             }
         }
 
         // A panic cannot leave the ring half changed: no user code runs inside an operation.
-        impl<T> UnwindSafe for $End<T> {}
-        impl<T> RefUnwindSafe for $End<T> {}
+        impl<$($generics)+> UnwindSafe for $End {}
+        impl<$($generics)+> RefUnwindSafe for $End {}
     };
 }
 

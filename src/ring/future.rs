@@ -12,75 +12,87 @@
 //!
 //! Threads and tasks may wait on one channel: the event count ([`crate::event`]) knows both.
 //!
+//! A future has an end, lent or its own: `RecvFuture<&Receiver<T>>`, `RecvStream<Consumer<T>>`.
+//!
 //! # Limits
 //!
 //! There is no runtime in here and no time: a deadline is the executor's. A registration takes a lock for a moment, and
 //! so does the wake-up of a task; nothing else does. A task that always finds something never yields to its executor.
 
-use super::channel::Receiver;
+use super::buffer::{Buffer, Peer};
+use super::channel::{Receiver, Sender};
 use super::error::{RecvError, SendError, TryRecvError, TrySendError};
-use super::shared::Shared;
-use super::sole::{AlonePop, AlonePush, Consumer};
-use super::swap::Ring;
+use super::sole::{Consumer, Producer};
 use crate::event::{EventCount, TaskKey};
 use futures_core::{FusedStream, Stream};
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-/// The way in which one of the sending ends pushes.
-pub(super) enum AnyPush<'a, T> {
-    Shared(&'a Ring<T>),
-    Alone(AlonePush<'a, T>),
+/// A sending end as a future has it.
+pub trait Sending {
+    /// The values.
+    type Item;
+    /// As the end's own.
+    fn attempt(&mut self, value: Self::Item) -> Result<(), TrySendError<Self::Item>>;
+    /// Where it waits.
+    fn room(&self) -> &EventCount;
 }
 
-/// The way in which one of the receiving ends pops.
-pub(super) enum AnyPop<'a, T> {
-    Shared(&'a Ring<T>),
-    Alone(AlonePop<'a, T>),
+/// A receiving end as a future has it.
+pub trait Receiving {
+    /// The values.
+    type Item;
+    /// As the end's own.
+    fn attempt(&mut self) -> Result<Self::Item, TryRecvError>;
+    /// Where it waits.
+    fn items(&self) -> &EventCount;
+    /// Values that are there.
+    fn len(&self) -> usize;
 }
 
-impl<'a, T> From<&'a Ring<T>> for AnyPush<'a, T> {
-    fn from(ring: &'a Ring<T>) -> Self {
-        Self::Shared(ring)
-    }
-}
+macro_rules! sending {
+    ([$($generics:tt)+], $Lent:ty) => {
+        impl<$($generics)+> Sending for $Lent {
+            type Item = T;
 
-impl<'a, T> From<AlonePush<'a, T>> for AnyPush<'a, T> {
-    fn from(alone: AlonePush<'a, T>) -> Self {
-        Self::Alone(alone)
-    }
-}
+            fn attempt(&mut self, value: T) -> Result<(), TrySendError<T>> {
+                self.try_send(value)
+            }
 
-impl<'a, T> From<&'a Ring<T>> for AnyPop<'a, T> {
-    fn from(ring: &'a Ring<T>) -> Self {
-        Self::Shared(ring)
-    }
-}
-
-impl<'a, T> From<AlonePop<'a, T>> for AnyPop<'a, T> {
-    fn from(alone: AlonePop<'a, T>) -> Self {
-        Self::Alone(alone)
-    }
-}
-
-impl<T> AnyPush<'_, T> {
-    fn try_send(&mut self, shared: &Shared<T>, value: T) -> Result<(), TrySendError<T>> {
-        match self {
-            Self::Shared(push) => shared.try_send(value, push),
-            Self::Alone(push) => shared.try_send(value, push),
+            fn room(&self) -> &EventCount {
+                self.shared.room()
+            }
         }
-    }
+    };
 }
 
-impl<T> AnyPop<'_, T> {
-    fn try_recv(&mut self, shared: &Shared<T>) -> Result<T, TryRecvError> {
-        match self {
-            Self::Shared(pop) => shared.try_recv(pop),
-            Self::Alone(pop) => shared.try_recv(pop),
+macro_rules! receiving {
+    ([$($generics:tt)+], $Lent:ty) => {
+        impl<$($generics)+> Receiving for $Lent {
+            type Item = T;
+
+            fn attempt(&mut self) -> Result<T, TryRecvError> {
+                self.try_recv()
+            }
+
+            fn items(&self) -> &EventCount {
+                self.shared.items()
+            }
+
+            fn len(&self) -> usize {
+                self.shared.ring.len()
+            }
         }
-    }
+    };
 }
+
+sending!([T], &Sender<T>);
+sending!([T, P: Peer], &mut Producer<T, P>);
+receiving!([T], &Receiver<T>);
+receiving!([T], Receiver<T>);
+receiving!([T, P: Peer], &mut Consumer<T, P>);
+receiving!([T, P: Peer], Consumer<T, P>);
 
 /// A task's place at an event count. Who has it gives it up when dropped.
 #[derive(Default)]
@@ -88,27 +100,28 @@ struct Place(Option<TaskKey>);
 
 impl Place {
     /// Attempts, and makes sure that the waker is known while there is no answer.
-    fn poll<R>(
+    fn poll<E, A>(
         &mut self,
-        event: &EventCount,
+        end: &mut E,
+        event: impl Fn(&E) -> &EventCount,
         waker: &Waker,
-        mut attempt: impl FnMut() -> Option<R>,
-    ) -> Poll<R> {
+        mut attempt: impl FnMut(&mut E) -> Option<A>,
+    ) -> Poll<A> {
         // Woken: this is the look that the wake was for. Not woken: the place in the list is good still.
-        if let Some(key) = self.0.take_if(|key| !event.is_listening(key, waker)) {
-            event.accept_task(key);
+        if let Some(key) = self.0.take_if(|key| !event(end).is_listening(key, waker)) {
+            event(end).accept_task(key);
         }
-        if let Some(answer) = attempt() {
-            self.leave(event);
+        if let Some(answer) = attempt(end) {
+            self.leave(event(end));
             return Poll::Ready(answer);
         }
         if self.0.is_some() {
             return Poll::Pending;
         }
-        self.0 = Some(event.listen_task(waker));
-        match attempt() {
+        self.0 = Some(event(end).listen_task(waker));
+        match attempt(end) {
             Some(answer) => {
-                self.leave(event);
+                self.leave(event(end));
                 Poll::Ready(answer)
             }
             None => Poll::Pending,
@@ -122,83 +135,78 @@ impl Place {
     }
 }
 
-/// One poll of a receive.
-fn poll_recv<T>(
-    shared: &Shared<T>,
-    pop: &mut AnyPop<'_, T>,
-    place: &mut Place,
-    waker: &Waker,
-) -> Poll<Result<T, RecvError>> {
-    place.poll(shared.items(), waker, || match pop.try_recv(shared) {
-        Ok(value) => Some(Ok(value)),
-        Err(TryRecvError::Disconnected) => Some(Err(RecvError)),
-        Err(TryRecvError::Empty) => None,
-    })
-}
-
 /// A receive on its way: `recv_async` of a receiver or a consumer.
 #[must_use = "a future does nothing unless it is polled"]
-pub struct RecvFuture<'a, T> {
-    shared: &'a Shared<T>,
-    pop: AnyPop<'a, T>,
+pub struct RecvFuture<E: Receiving> {
+    end: E,
     place: Place,
 }
 
-impl<'a, T> RecvFuture<'a, T> {
-    pub(super) fn new(shared: &'a Shared<T>, pop: impl Into<AnyPop<'a, T>>) -> Self {
-        Self { shared, pop: pop.into(), place: Place::default() }
+// The end is used, never pinned.
+impl<E: Receiving> Unpin for RecvFuture<E> {}
+
+impl<E: Receiving> RecvFuture<E> {
+    pub(super) fn new(end: E) -> Self {
+        Self { end, place: Place::default() }
+    }
+
+    fn poll_recv(&mut self, waker: &Waker) -> Poll<Result<E::Item, RecvError>> {
+        let Self { end, place } = self;
+        place.poll(end, E::items, waker, |end| match end.attempt() {
+            Ok(value) => Some(Ok(value)),
+            Err(TryRecvError::Disconnected) => Some(Err(RecvError)),
+            Err(TryRecvError::Empty) => None,
+        })
     }
 }
 
-impl<T> Future for RecvFuture<'_, T> {
-    type Output = Result<T, RecvError>;
+impl<E: Receiving> Future for RecvFuture<E> {
+    type Output = Result<E::Item, RecvError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        poll_recv(this.shared, &mut this.pop, &mut this.place, context.waker())
+        self.get_mut().poll_recv(context.waker())
     }
 }
 
-impl<T> Drop for RecvFuture<'_, T> {
+impl<E: Receiving> Drop for RecvFuture<E> {
     fn drop(&mut self) {
-        self.place.leave(self.shared.items());
+        self.place.leave(self.end.items());
     }
 }
 
 /// A send on its way: `send_async` of a sender or a producer.
 #[must_use = "a future does nothing unless it is polled"]
-pub struct SendFuture<'a, T> {
-    shared: &'a Shared<T>,
-    push: AnyPush<'a, T>,
+pub struct SendFuture<E: Sending> {
+    end: E,
     /// None when it was sent.
-    value: Option<T>,
+    value: Option<E::Item>,
     place: Place,
 }
 
 // The value is moved in and out, never pinned.
-impl<T> Unpin for SendFuture<'_, T> {}
+impl<E: Sending> Unpin for SendFuture<E> {}
 
-impl<'a, T> SendFuture<'a, T> {
-    pub(super) fn new(shared: &'a Shared<T>, push: impl Into<AnyPush<'a, T>>, value: T) -> Self {
-        Self { shared, push: push.into(), value: Some(value), place: Place::default() }
+impl<E: Sending> SendFuture<E> {
+    pub(super) fn new(end: E, value: E::Item) -> Self {
+        Self { end, value: Some(value), place: Place::default() }
     }
 
     /// The value, if it was not sent.
-    pub fn into_inner(mut self) -> Option<T> {
+    pub fn into_inner(mut self) -> Option<E::Item> {
         self.value.take()
     }
 }
 
-impl<T> Future for SendFuture<'_, T> {
-    type Output = Result<(), SendError<T>>;
+impl<E: Sending> Future for SendFuture<E> {
+    type Output = Result<(), SendError<E::Item>>;
 
     /// # Panics
     ///
     /// If it was ready before.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, push, value, place } = self.get_mut();
+        let Self { end, value, place } = self.get_mut();
         assert!(value.is_some(), "a send that was ready is not to be polled again");
-        place.poll(shared.room(), context.waker(), || match push.try_send(shared, value.take()?) {
+        place.poll(end, E::room, context.waker(), |end| match end.attempt(value.take()?) {
             Ok(()) => Some(Ok(())),
             Err(TrySendError::Disconnected(back)) => Some(Err(SendError(back))),
             Err(TrySendError::Full(back)) => {
@@ -209,117 +217,64 @@ impl<T> Future for SendFuture<'_, T> {
     }
 }
 
-impl<T> Drop for SendFuture<'_, T> {
+impl<E: Sending> Drop for SendFuture<E> {
     fn drop(&mut self) {
-        self.place.leave(self.shared.room());
+        self.place.leave(self.end.room());
     }
 }
 
-/// What comes, as long as an end is borrowed: `stream` of a receiver or a consumer.
+/// What comes: `stream` and `into_stream` of a receiver or a consumer. It ends when the channel is empty and
+/// disconnected.
 #[must_use = "a stream does nothing unless it is polled"]
-pub struct RecvStream<'a, T> {
-    receive: RecvFuture<'a, T>,
+pub struct RecvStream<E: Receiving> {
+    receive: RecvFuture<E>,
     ended: bool,
 }
 
-impl<'a, T> RecvStream<'a, T> {
-    pub(super) fn new(shared: &'a Shared<T>, pop: impl Into<AnyPop<'a, T>>) -> Self {
-        Self { receive: RecvFuture::new(shared, pop), ended: false }
+impl<E: Receiving> RecvStream<E> {
+    pub(super) fn new(end: E) -> Self {
+        Self { receive: RecvFuture::new(end), ended: false }
     }
 }
 
-impl<T> Stream for RecvStream<'_, T> {
-    type Item = T;
+impl<E: Receiving> Stream for RecvStream<E> {
+    type Item = E::Item;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<E::Item>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.receive).poll(context).map(Result::ok);
+        let polled = this.receive.poll_recv(context.waker()).map(Result::ok);
         this.ended |= matches!(polled, Poll::Ready(None));
         polled
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.receive.shared.ring.len(), None)
+        (self.receive.end.len(), None)
     }
 }
 
-impl<T> FusedStream for RecvStream<'_, T> {
+impl<E: Receiving> FusedStream for RecvStream<E> {
     fn is_terminated(&self) -> bool {
         self.ended
-    }
-}
-
-/// An end that became a stream.
-enum Owned<T> {
-    Receiver(Receiver<T>),
-    Consumer(Consumer<T>),
-}
-
-/// What comes, from an end of its own: `into_stream` of a receiver or a consumer.
-#[must_use = "a stream does nothing unless it is polled"]
-pub struct IntoStream<T> {
-    end: Owned<T>,
-    place: Place,
-    ended: bool,
-}
-
-impl<T> IntoStream<T> {
-    fn new(end: Owned<T>) -> Self {
-        Self { end, place: Place::default(), ended: false }
     }
 }
 
 impl<T> Receiver<T> {
-    /// What comes, as a stream that owns this end and ends when the channel is empty and disconnected.
-    pub fn into_stream(self) -> IntoStream<T> {
-        IntoStream::new(Owned::Receiver(self))
+    /// What comes, as a stream that owns this end.
+    pub fn into_stream(self) -> RecvStream<Self> {
+        RecvStream::new(self)
     }
 }
 
-impl<T> Consumer<T> {
-    /// What comes, as a stream that owns this end and ends when the channel is empty and disconnected.
-    pub fn into_stream(self) -> IntoStream<T> {
-        IntoStream::new(Owned::Consumer(self))
+impl<T, P: Peer> Consumer<T, P> {
+    /// What comes, as a stream that owns this end.
+    pub fn into_stream(self) -> RecvStream<Self> {
+        RecvStream::new(self)
     }
 }
 
-impl<T> Stream for IntoStream<T> {
-    type Item = T;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
-        let Self { end, place, ended } = self.get_mut();
-        let (shared, mut pop): (_, AnyPop<'_, T>) = match end {
-            Owned::Receiver(receiver) => (&*receiver.shared, (&receiver.shared.ring).into()),
-            Owned::Consumer(consumer) => {
-                let (shared, pop) = consumer.parts();
-                (shared, pop.into())
-            }
-        };
-        let polled = poll_recv(shared, &mut pop, place, context.waker()).map(Result::ok);
-        *ended |= matches!(polled, Poll::Ready(None));
-        polled
-    }
-}
-
-impl<T> FusedStream for IntoStream<T> {
-    fn is_terminated(&self) -> bool {
-        self.ended
-    }
-}
-
-impl<T> Drop for IntoStream<T> {
-    fn drop(&mut self) {
-        let shared = match &self.end {
-            Owned::Receiver(receiver) => &receiver.shared,
-            Owned::Consumer(consumer) => consumer.shared(),
-        };
-        self.place.leave(shared.items());
-    }
-}
-
-macro_rules! debug_of {
-    ($($Type:ident),+) => {
-        $(impl<T> fmt::Debug for $Type<'_, T> {
+macro_rules! opaque {
+    ($($Type:ident: $End:ident),+) => {
+        $(impl<E: $End> fmt::Debug for $Type<E> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(concat!(stringify!($Type), " { .. }"))
             }
@@ -327,10 +282,4 @@ macro_rules! debug_of {
     };
 }
 
-debug_of!(RecvFuture, SendFuture, RecvStream);
-
-impl<T> fmt::Debug for IntoStream<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("IntoStream { .. }")
-    }
-}
+opaque!(RecvFuture: Receiving, SendFuture: Sending, RecvStream: Receiving);

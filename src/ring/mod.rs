@@ -33,6 +33,8 @@
 //! | `swap.rs` | the ring: entries, turns, cells |
 //! | `cells.rs` | a seat for every (ring, thread) pair |
 //! | `alone.rs` | push and pop by stores, for who is alone on its side |
+//! | `direct.rs` | the ring for one producer and one consumer |
+//! | `buffer.rs` | what a channel needs of either |
 //! | `shared.rs` | what the ends share: waiting and disconnection |
 //! | `channel.rs`, `sole.rs` | the ends that may have company, and those that are alone |
 //! | `ends.rs` | the methods of both |
@@ -40,8 +42,10 @@
 //! | `error.rs` | why an operation did not happen |
 
 mod alone;
+mod buffer;
 pub(crate) mod cells;
 pub(crate) mod channel;
+mod direct;
 mod ends;
 mod error;
 #[cfg(feature = "async")]
@@ -53,12 +57,13 @@ pub(crate) mod swap;
 #[cfg(not(any(loom, shuttle)))]
 pub use crate::barrier::is_asymmetric;
 pub use crate::wait::{SPIN_MAX, WaitStrategy};
+pub use buffer::{Many, One, Peer};
 pub use cells::THREADS_MAX;
 pub use channel::{IntoIter, Iter, Receiver, Sender, TryIter, bounded, bounded_with};
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, Unsent,
 };
 #[cfg(feature = "async")]
-pub use future::{IntoStream, RecvFuture, RecvStream, SendFuture};
+pub use future::{RecvFuture, RecvStream, SendFuture};
 pub use sole::{Consumer, Producer, spsc, spsc_with};
 pub use swap::CAPACITY_MAX;

@@ -34,6 +34,7 @@
 //!
 //! As many ends as memory: a count of them cannot run over before that.
 
+use super::buffer::Buffer;
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError, Unsent};
 use super::swap::Ring;
 use crate::barrier;
@@ -83,8 +84,8 @@ impl<T> Pop<T> for &Ring<T> {
 }
 
 /// See the page above.
-pub(super) struct Shared<T> {
-    pub(super) ring: Ring<T>,
+pub struct Shared<R> {
+    pub(super) ring: R,
     /// Read by every operation, written only when somebody comes, goes, or sleeps.
     seldom: CachePadded<Seldom>,
 }
@@ -100,9 +101,9 @@ struct Seldom {
     strategy: WaitStrategy,
 }
 
-impl<T> Shared<T> {
+impl<R: Buffer> Shared<R> {
     /// With one end on each side.
-    pub(super) fn new(ring: Ring<T>, strategy: WaitStrategy) -> Self {
+    pub(super) fn new(ring: R, strategy: WaitStrategy) -> Self {
         let seldom = Seldom {
             items: EventCount::new(),
             room: EventCount::new(),
@@ -128,9 +129,9 @@ impl<T> Shared<T> {
     #[inline]
     pub(super) fn try_send(
         &self,
-        value: T,
-        push: &mut impl Push<T>,
-    ) -> Result<(), TrySendError<T>> {
+        value: R::Item,
+        push: &mut impl Push<R::Item>,
+    ) -> Result<(), TrySendError<R::Item>> {
         if self.is_abandoned() {
             return Err(TrySendError::Disconnected(value));
         }
@@ -143,7 +144,7 @@ impl<T> Shared<T> {
     }
 
     #[inline]
-    pub(super) fn try_recv(&self, pop: &mut impl Pop<T>) -> Result<T, TryRecvError> {
+    pub(super) fn try_recv(&self, pop: &mut impl Pop<R::Item>) -> Result<R::Item, TryRecvError> {
         let (_, value) = match pop.pop() {
             Some(found) => found,
             None if self.has_senders() => return Err(TryRecvError::Empty),
@@ -158,10 +159,10 @@ impl<T> Shared<T> {
     #[inline]
     pub(super) fn send(
         &self,
-        value: T,
+        value: R::Item,
         deadline: Option<Instant>,
-        push: &mut impl Push<T>,
-    ) -> Result<(), SendTimeoutError<T>> {
+        push: &mut impl Push<R::Item>,
+    ) -> Result<(), SendTimeoutError<R::Item>> {
         match self.try_send(value, push) {
             Ok(()) => Ok(()),
             Err(TrySendError::Disconnected(value)) => Err(SendTimeoutError::Disconnected(value)),
@@ -171,10 +172,10 @@ impl<T> Shared<T> {
 
     fn send_waiting(
         &self,
-        value: T,
+        value: R::Item,
         deadline: Option<Instant>,
-        push: &mut impl Push<T>,
-    ) -> Result<(), SendTimeoutError<T>> {
+        push: &mut impl Push<R::Item>,
+    ) -> Result<(), SendTimeoutError<R::Item>> {
         let mut unsent = Some(value);
         let answer = self.wait(&self.seldom.room, deadline, || {
             let value = unsent.take()?; // put back whenever it comes back
@@ -201,8 +202,8 @@ impl<T> Shared<T> {
     pub(super) fn recv(
         &self,
         deadline: Option<Instant>,
-        pop: &mut impl Pop<T>,
-    ) -> Result<T, RecvTimeoutError> {
+        pop: &mut impl Pop<R::Item>,
+    ) -> Result<R::Item, RecvTimeoutError> {
         match self.try_recv(pop) {
             Ok(value) => Ok(value),
             Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
@@ -213,8 +214,8 @@ impl<T> Shared<T> {
     fn recv_waiting(
         &self,
         deadline: Option<Instant>,
-        pop: &mut impl Pop<T>,
-    ) -> Result<T, RecvTimeoutError> {
+        pop: &mut impl Pop<R::Item>,
+    ) -> Result<R::Item, RecvTimeoutError> {
         let answer = self.wait(&self.seldom.items, deadline, || match self.try_recv(pop) {
             Ok(value) => Some(Ok(value)),
             Err(TryRecvError::Disconnected) => Some(Err(RecvTimeoutError::Disconnected)),
@@ -224,12 +225,12 @@ impl<T> Shared<T> {
     }
 
     /// Attempts until there is an answer; none if the deadline comes first. The last attempt follows the deadline.
-    fn wait<R>(
+    fn wait<A>(
         &self,
         event: &EventCount,
         deadline: Option<Instant>,
-        mut attempt: impl FnMut() -> Option<R>,
-    ) -> Option<R> {
+        mut attempt: impl FnMut() -> Option<A>,
+    ) -> Option<A> {
         loop {
             let mut backoff = Backoff::new(self.seldom.strategy);
             while backoff.snooze() {
@@ -250,11 +251,11 @@ impl<T> Shared<T> {
     }
 
     /// Sends what the iterator gives, waiting for room if `wait` says so; says how many.
-    pub(super) fn send_many<I: Iterator<Item = T>>(
+    pub(super) fn send_many<I: Iterator<Item = R::Item>>(
         &self,
         mut rest: I,
         wait: bool,
-        push: &mut impl Push<T>,
+        push: &mut impl Push<R::Item>,
     ) -> Result<usize, TrySendError<Unsent<I>>> {
         let (mut sent, mut held) = (0, None);
         loop {
@@ -285,10 +286,10 @@ impl<T> Shared<T> {
     /// Pushes until the iterator ends or a value is refused, and makes it known, however it ends.
     fn push_some(
         &self,
-        values: &mut impl Iterator<Item = T>,
+        values: &mut impl Iterator<Item = R::Item>,
         sent: &mut usize,
-        push: &mut impl Push<T>,
-    ) -> Option<T> {
+        push: &mut impl Push<R::Item>,
+    ) -> Option<R::Item> {
         let mut pushed = Pushed { shared: self, count: 0, sent };
         push.push_many(values, &mut pushed.count)
     }
@@ -296,10 +297,10 @@ impl<T> Shared<T> {
     /// Receives up to `limit` values to the end of the vector, waiting for the first if `wait` says so.
     pub(super) fn recv_many(
         &self,
-        into: &mut Vec<T>,
+        into: &mut Vec<R::Item>,
         limit: usize,
         wait: bool,
-        pop: &mut impl Pop<T>,
+        pop: &mut impl Pop<R::Item>,
     ) -> Result<usize, TryRecvError> {
         if limit == 0 {
             return Ok(0);
@@ -325,7 +326,12 @@ impl<T> Shared<T> {
     }
 
     /// Pops what there is, up to `limit`, and makes the room known, however it ends.
-    fn pop_some(&self, into: &mut Vec<T>, limit: usize, pop: &mut impl Pop<T>) -> usize {
+    fn pop_some(
+        &self,
+        into: &mut Vec<R::Item>,
+        limit: usize,
+        pop: &mut impl Pop<R::Item>,
+    ) -> usize {
         let mut popped = Popped { shared: self, count: 0 };
         pop.pop_many(into, limit, &mut popped.count);
         popped.count
@@ -357,13 +363,11 @@ impl<T> Shared<T> {
     /// The receivers went while the value at that position was pushed. It goes back to its sender, if it is still
     /// there; else it was accepted and dropped with the others.
     #[cold]
-    fn take_back(&self, at: u64) -> Result<(), TrySendError<T>> {
-        while let Some((position, value)) = self.ring.pop() {
-            if position == at {
-                return Err(TrySendError::Disconnected(value));
-            }
+    fn take_back(&self, at: u64) -> Result<(), TrySendError<R::Item>> {
+        match self.ring.abandon(Some(at)) {
+            Some(value) => Err(TrySendError::Disconnected(value)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// There is a sending end more.
@@ -376,7 +380,7 @@ impl<T> Shared<T> {
         self.seldom.receivers.fetch_add(1, Ordering::Relaxed); // [relaxed]
     }
 
-    /// A sending end is gone, and has given back what it had of the ring.
+    /// A sending end is gone.
     pub(super) fn drop_sender(&self) {
         let before = self.seldom.senders.fetch_sub(1, order("C1_drop", Ordering::Release)); // [C1]
         if before == 1 {
@@ -384,64 +388,47 @@ impl<T> Shared<T> {
         }
     }
 
-    /// A receiving end is gone, and has given back what it had of the ring. The last one empties it.
+    /// A receiving end is gone. The last one empties the ring.
     pub(super) fn drop_receiver(&self) {
         let before = self.seldom.receivers.fetch_sub(1, order("C3_drop", Ordering::Release)); // [C3] [C2]
         if before == 1 {
             // One try: where it was refused, a value that slips in stays until the ring is dropped.
             let _ = mutant("C2_drop") || barrier::heavy(); // [C2]
             self.seldom.room.notify_all();
-            Discard(&self.ring).drop_each();
+            self.ring.abandon(None);
         }
     }
 }
 
 /// Values of a batch that are in the ring, and that nobody was told of.
-struct Pushed<'a, T> {
-    shared: &'a Shared<T>,
+struct Pushed<'a, R: Buffer> {
+    shared: &'a Shared<R>,
     count: usize,
     sent: &'a mut usize,
 }
 
-impl<T> Drop for Pushed<'_, T> {
+impl<R: Buffer> Drop for Pushed<'_, R> {
     fn drop(&mut self) {
         *self.sent += self.count;
         if self.count > 0 {
             self.shared.seldom.items.notify(if mutant("tell_one") { 1 } else { self.count }); // [C2]
             if self.shared.is_abandoned() && !mutant("no_batch_count") {
-                Discard(&self.shared.ring).drop_each();
+                self.shared.ring.abandon(None);
             }
         }
     }
 }
 
 /// Values of a batch that are out of the ring, whose room nobody was told of.
-struct Popped<'a, T> {
-    shared: &'a Shared<T>,
+struct Popped<'a, R: Buffer> {
+    shared: &'a Shared<R>,
     count: usize,
 }
 
-impl<T> Drop for Popped<'_, T> {
+impl<R: Buffer> Drop for Popped<'_, R> {
     fn drop(&mut self) {
         if self.count > 0 {
             self.shared.seldom.room.notify(if mutant("room_for_one") { 1 } else { self.count });
         }
-    }
-}
-
-/// Drops what a channel without receivers holds, and goes on after a value whose drop panics.
-struct Discard<'a, T>(&'a Ring<T>);
-
-impl<T> Discard<'_, T> {
-    fn drop_each(&self) {
-        while let Some((_, value)) = self.0.pop() {
-            drop(value);
-        }
-    }
-}
-
-impl<T> Drop for Discard<'_, T> {
-    fn drop(&mut self) {
-        self.drop_each();
     }
 }

@@ -1,16 +1,17 @@
 //! The ends that are alone on their side: a producer, a consumer.
 //!
-//! Being alone is known to the compiler: they are not cloned and not shared, so what they do needs no exchange
-//! ([`super::alone`]). A sender that finds itself the only one becomes a [`Producer`], a receiver a [`Consumer`], and back;
-//! [`spsc`] makes one of each. The two sides are independent: a producer may have many receivers.
+//! Being alone is known to the compiler: they are not cloned and not shared, so what they do needs no exchange. A sender
+//! that finds itself the only one becomes a [`Producer`], a receiver a [`Consumer`], and back: the two sides are
+//! independent, a producer may have many receivers. [`spsc`] makes one of each that stay so, on a buffer of their own.
 //!
 //! Who guarantees that nobody else is on the side: the count was 1 when the end was made, out of the one end that there
 //! was; more come from ends that clone only, and this one does not. The end counts as one all the while.
 
 #![allow(unsafe_code)]
 
-use super::alone::Alone;
-use super::channel::{Receiver, Sender, bounded_with};
+use super::buffer::{Buffer, Many, One, Peer};
+use super::channel::{Receiver, Sender};
+use super::direct::Direct;
 use super::ends::{any_end, receiving_end, sending_end};
 use super::error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, Unsent,
@@ -18,7 +19,7 @@ use super::error::{
 #[cfg(feature = "async")]
 use super::future::{RecvFuture, RecvStream, SendFuture};
 use super::shared::{Pop, Push, Shared};
-use super::swap::Ring;
+use crate::sync::Arc;
 use crate::wait::WaitStrategy;
 use std::cell::Cell;
 use std::fmt;
@@ -26,7 +27,7 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
-/// A channel with one end on each side, that holds up to `capacity` values.
+/// A channel with one end on each side, that holds up to `capacity` values. The ends stay alone.
 ///
 /// ```
 /// let (mut producer, mut consumer) = millstream::ring::spsc(8);
@@ -38,7 +39,7 @@ use std::time::{Duration, Instant};
 /// # Panics
 ///
 /// If `capacity` is 0 or more than [`CAPACITY_MAX`](super::CAPACITY_MAX).
-pub fn spsc<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
+pub fn spsc<T>(capacity: usize) -> (Producer<T, One>, Consumer<T, One>) {
     spsc_with(capacity, WaitStrategy::default())
 }
 
@@ -47,98 +48,77 @@ pub fn spsc<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
 /// # Panics
 ///
 /// As [`spsc`].
-pub fn spsc_with<T>(capacity: usize, strategy: WaitStrategy) -> (Producer<T>, Consumer<T>) {
-    let (sender, receiver) = bounded_with(capacity, strategy);
-    (Producer::new(sender), Consumer::new(receiver))
+pub fn spsc_with<T>(
+    capacity: usize,
+    strategy: WaitStrategy,
+) -> (Producer<T, One>, Consumer<T, One>) {
+    let shared = Arc::new(Shared::new(Direct::new(capacity), strategy));
+    (Producer::new(shared.clone()), Consumer::new(shared))
 }
 
-/// The sending end that is alone: [`Sender::try_into_producer`], [`spsc`]. May go to another thread, is not shared or
-/// cloned.
-pub struct Producer<T> {
-    alone: Alone,
-    sender: Sender<T>,
+/// The sending end that is alone: of [`Sender::try_into_producer`] and of [`spsc`]. May go to another thread, is not
+/// shared or cloned.
+///
+/// `P` says how many ends the other side may have: [`Many`], or [`One`].
+pub struct Producer<T, P: Peer = Many> {
+    side: <P::Buffer<T> as Buffer>::Push,
+    pub(super) shared: Arc<Shared<P::Buffer<T>>>,
     _not_shared: PhantomData<Cell<()>>,
 }
 
-sending_end!(Producer, self, &mut self);
-any_end!(Producer, "Producer");
+sending_end!([T, P: Peer], Producer<T, P>, &mut Self, self, &mut self);
+any_end!([T, P: Peer], Producer<T, P>, "Producer");
+
+impl<T, P: Peer> Producer<T, P> {
+    /// Of the only sending end there is, which this one stands for from now on.
+    pub(super) fn new(shared: Arc<Shared<P::Buffer<T>>>) -> Self {
+        Self { side: shared.ring.begin_push(), shared, _not_shared: PhantomData }
+    }
+
+    #[inline]
+    fn parts(&mut self) -> PushLent<'_, P::Buffer<T>> {
+        (&self.shared, Alone { ring: &self.shared.ring, side: &mut self.side })
+    }
+}
 
 impl<T> Producer<T> {
-    /// Of the only sender there is.
-    pub(super) fn new(sender: Sender<T>) -> Self {
-        let alone = sender.shared.ring.begin_push_alone();
-        Self { alone, sender, _not_shared: PhantomData }
-    }
-
     /// The end that may have company.
     pub fn into_sender(self) -> Sender<T> {
-        self.sender.clone() // and this one goes, with what it had of the ring
-    }
-
-    #[inline]
-    fn parts(&mut self) -> (&Shared<T>, AlonePush<'_, T>) {
-        let shared = &*self.sender.shared;
-        (shared, AlonePush { ring: &shared.ring, alone: &mut self.alone })
-    }
-
-    fn ring(&self) -> &Ring<T> {
-        &self.sender.shared.ring
+        // One end more for a moment: this one goes when it is dropped here.
+        self.shared.add_sender();
+        Sender { shared: self.shared.clone() }
     }
 }
 
-/// A push by a producer, for as long as it is borrowed.
-pub(super) struct AlonePush<'a, T> {
-    ring: &'a Ring<T>,
-    alone: &'a mut Alone,
-}
-
-impl<T> Push<T> for AlonePush<'_, T> {
-    #[inline]
-    fn push(&mut self, value: T) -> Result<u64, T> {
-        // SAFETY: the producer that lends this is the only end on its side (the page above), and made `alone`.
-        unsafe { self.ring.push_alone(self.alone, value) }
-    }
-
-    #[inline]
-    fn push_many(&mut self, values: &mut impl Iterator<Item = T>, pushed: &mut usize) -> Option<T> {
-        for value in values {
-            if let Err(value) = self.push(value) {
-                return Some(value);
-            }
-            *pushed += 1;
-        }
-        None
+impl<T, P: Peer> Drop for Producer<T, P> {
+    fn drop(&mut self) {
+        self.shared.drop_sender();
     }
 }
 
-/// The receiving end that is alone: [`Receiver::try_into_consumer`], [`spsc`]. May go to another thread, is not shared or
-/// cloned.
-pub struct Consumer<T> {
-    alone: Alone,
-    receiver: Receiver<T>,
+/// The receiving end that is alone: of [`Receiver::try_into_consumer`] and of [`spsc`]. May go to another thread, is not
+/// shared or cloned.
+///
+/// `P` says how many ends the other side may have: [`Many`], or [`One`].
+pub struct Consumer<T, P: Peer = Many> {
+    side: <P::Buffer<T> as Buffer>::Pop,
+    pub(super) shared: Arc<Shared<P::Buffer<T>>>,
     _not_shared: PhantomData<Cell<()>>,
 }
 
-receiving_end!(Consumer, self, &mut self);
-any_end!(Consumer, "Consumer");
+receiving_end!([T, P: Peer], Consumer<T, P>, &mut Self, self, &mut self);
+any_end!([T, P: Peer], Consumer<T, P>, "Consumer");
 
-impl<T> Consumer<T> {
-    /// Of the only receiver there is.
-    pub(super) fn new(receiver: Receiver<T>) -> Self {
-        let alone = receiver.shared.ring.begin_pop_alone();
-        Self { alone, receiver, _not_shared: PhantomData }
-    }
-
-    /// The end that may have company.
-    pub fn into_receiver(self) -> Receiver<T> {
-        self.receiver.clone() // and this one goes, with what it had of the ring
+impl<T, P: Peer> Consumer<T, P> {
+    /// Of the only receiving end there is, which this one stands for from now on.
+    pub(super) fn new(shared: Arc<Shared<P::Buffer<T>>>) -> Self {
+        Self { side: shared.ring.begin_pop(), shared, _not_shared: PhantomData }
     }
 
     /// The value that comes next, left where it is. None if the channel was empty at one moment of the call.
     pub fn peek(&mut self) -> Option<&T> {
-        let ring = &self.receiver.shared.ring;
-        // SAFETY: this is the only end on its side (the page above), and `alone` was made by its ring.
-        unsafe { ring.peek_alone(&mut self.alone) }
+        // SAFETY: this is the only end on its side (the page above), and `side` was made by its buffer.
+        unsafe { self.shared.ring.peek_alone(&mut self.side) }
     }
 
     /// Receives what comes, waiting for each, until the channel is empty and disconnected.
@@ -151,42 +131,66 @@ impl<T> Consumer<T> {
         std::iter::from_fn(|| self.try_recv().ok())
     }
 
-    #[cfg(feature = "async")]
-    pub(super) fn shared(&self) -> &Shared<T> {
-        &self.receiver.shared
-    }
-
     #[inline]
-    pub(super) fn parts(&mut self) -> (&Shared<T>, AlonePop<'_, T>) {
-        let shared = &*self.receiver.shared;
-        (shared, AlonePop { ring: &shared.ring, alone: &mut self.alone })
-    }
-
-    fn ring(&self) -> &Ring<T> {
-        &self.receiver.shared.ring
+    fn parts(&mut self) -> PopLent<'_, P::Buffer<T>> {
+        (&self.shared, Alone { ring: &self.shared.ring, side: &mut self.side })
     }
 }
 
-/// A pop by a consumer, for as long as it is borrowed.
-pub(super) struct AlonePop<'a, T> {
-    ring: &'a Ring<T>,
-    alone: &'a mut Alone,
+impl<T> Consumer<T> {
+    /// The end that may have company.
+    pub fn into_receiver(self) -> Receiver<T> {
+        // One end more for a moment: this one goes when it is dropped here.
+        self.shared.add_receiver();
+        Receiver { shared: self.shared.clone() }
+    }
 }
 
-impl<T> Pop<T> for AlonePop<'_, T> {
+impl<T, P: Peer> Drop for Consumer<T, P> {
+    fn drop(&mut self) {
+        self.shared.drop_receiver();
+    }
+}
+
+/// An end that is alone, for as long as it is borrowed: its buffer and its state.
+struct Alone<'a, R, S> {
+    ring: &'a R,
+    side: &'a mut S,
+}
+
+type PushLent<'a, R> = (&'a Shared<R>, Alone<'a, R, <R as Buffer>::Push>);
+type PopLent<'a, R> = (&'a Shared<R>, Alone<'a, R, <R as Buffer>::Pop>);
+
+impl<R: Buffer> Push<R::Item> for Alone<'_, R, R::Push> {
     #[inline]
-    fn pop(&mut self) -> Option<(u64, T)> {
-        // SAFETY: the consumer that lends this is the only end on its side (the page above), and made `alone`.
-        unsafe { self.ring.pop_alone(self.alone) }
+    fn push(&mut self, value: R::Item) -> Result<u64, R::Item> {
+        // SAFETY: the producer that lends this is the only end on its side (the page above), and has one state, which its
+        // buffer made.
+        unsafe { self.ring.push_alone(self.side, value) }
     }
 
     #[inline]
-    fn pop_many(&mut self, into: &mut Vec<T>, limit: usize, popped: &mut usize) {
-        for _ in 0..limit {
-            into.reserve(1); // before the value is out of the ring
-            let Some((_, value)) = self.pop() else { return };
-            into.push(value);
-            *popped += 1;
-        }
+    fn push_many(
+        &mut self,
+        values: &mut impl Iterator<Item = R::Item>,
+        pushed: &mut usize,
+    ) -> Option<R::Item> {
+        // SAFETY: as for `push`.
+        unsafe { self.ring.push_many_alone(self.side, values, pushed) }
+    }
+}
+
+impl<R: Buffer> Pop<R::Item> for Alone<'_, R, R::Pop> {
+    #[inline]
+    fn pop(&mut self) -> Option<(u64, R::Item)> {
+        // SAFETY: the consumer that lends this is the only end on its side (the page above), and has one state, which its
+        // buffer made.
+        unsafe { self.ring.pop_alone(self.side) }
+    }
+
+    #[inline]
+    fn pop_many(&mut self, into: &mut Vec<R::Item>, limit: usize, popped: &mut usize) {
+        // SAFETY: as for `pop`.
+        unsafe { self.ring.pop_many_alone(self.side, into, limit, popped) }
     }
 }

@@ -82,6 +82,17 @@ struct Seat<T> {
     cell: Slot<T>,
 }
 
+/// # Panics
+///
+/// If a ring cannot hold so many.
+pub(super) fn check_capacity(capacity: usize) {
+    assert!(capacity > 0, "a ring holds at least one value: capacity 0 was asked for");
+    assert!(
+        capacity <= CAPACITY_MAX,
+        "a ring holds at most {CAPACITY_MAX} values: capacity {capacity} was asked for"
+    );
+}
+
 /// What a ring looks like; models and tests make theirs small and old.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
@@ -158,11 +169,7 @@ impl<T> Ring<T> {
     /// As [`Ring::new`].
     pub fn shaped(shape: Shape) -> Self {
         let Shape { capacity, turn_bits, lap, seats } = shape;
-        assert!(capacity > 0, "a ring holds at least one value: capacity 0 was asked for");
-        assert!(
-            capacity <= CAPACITY_MAX,
-            "a ring holds at most {CAPACITY_MAX} values: capacity {capacity} was asked for"
-        );
+        check_capacity(capacity);
         assert!(turn_bits <= u64::BITS - TURN_SHIFT, "{turn_bits} bits of turn do not fit");
         let index_bits = capacity.next_power_of_two().ilog2();
         let turn_shift = u64::BITS - turn_bits;

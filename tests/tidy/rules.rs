@@ -12,10 +12,12 @@ pub const FILE_LINES_MAX: usize = 700;
 const SAFETY_LINES_MAX: usize = 12;
 
 /// Files that may hold `unsafe`.
-const UNSAFE_FILES: [&str; 5] = [
+const UNSAFE_FILES: [&str; 7] = [
     "src/ring/swap.rs",
     "src/ring/alone.rs",
     "src/ring/sole.rs",
+    "src/ring/direct.rs",
+    "src/ring/buffer.rs",
     "src/log/storage.rs",
     "src/sys.rs",
 ];

@@ -1,0 +1,346 @@
+//! A ring for one producer and one consumer: two counters and a row of cells.
+//!
+//! With one end on each side nothing is ever raced for, so no entry is needed to say who owns a cell: the two counters
+//! say it. The producer owns the cells from `tail` up to `head + capacity`, the consumer those from `head` up to `tail`.
+//!
+//! ```text
+//!              head                 tail            head + capacity
+//!   ... | free | full full full full | free free free |
+//!              consumer's            producer's
+//! ```
+//!
+//! Each side works with the other's counter as it last saw it, and looks again only when that says full or empty. So the
+//! line that a counter lies in is fetched once for many values, and the answers Full and Empty are exact: they follow a
+//! fresh look.
+//!
+//! # Orderings
+//!
+//! | pair | release side | acquire side | what crosses over |
+//! | --- | --- | --- | --- |
+//! | \[D1\] | the producer stores `tail` | the consumer loads it; so does `len` | the values below |
+//! | \[D2\] | the consumer stores `head` | the producer loads it; so does `len` | the cells below were read out and may be written |
+//! | \[D3\] | who has drained says so in `draining` | who drains next | `head` as the last one left it |
+//!
+//! As with every store: when a push returns, the value may still be on its way; see `docs/guarantees.md`.
+//!
+//! # When the consumer is gone
+//!
+//! Two may then want to empty the ring: the consumer itself, and a producer that was in the middle of a push. The one that
+//! comes second leaves it to the first, by a count of requests, and the first goes on until nobody has asked since. Nobody
+//! waits.
+//!
+//! # Limits
+//!
+//! The cells are a power of two, so up to twice the capacity. Counters of 64 bits do not run over.
+//!
+//! Source: Lamport 1983 for the two counters; the copies of the other side's counter are MCRingBuffer's, Lee et al. 2010.
+
+#![allow(unsafe_code)]
+
+use super::buffer::Buffer;
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell, mutant, order};
+use crossbeam_utils::CachePadded;
+use std::mem::MaybeUninit;
+
+/// See the page above.
+pub struct Direct<T> {
+    cells: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    capacity: u64,
+    /// The low bits of a position, which name its cell.
+    mask: u64,
+    /// Values pushed so far.
+    tail: CachePadded<AtomicU64>,
+    /// Values popped so far.
+    head: CachePadded<AtomicU64>,
+    /// Requests to empty the ring that were not followed yet.
+    draining: AtomicUsize,
+}
+
+// SAFETY: a cell is touched by the one side that owns it (the page above), and ownership moves through [D1] and [D2]; so
+// sharing the ring moves values between threads and does nothing else with them.
+unsafe impl<T: Send> Sync for Direct<T> {}
+
+/// One side's state.
+#[derive(Debug)]
+pub struct Side {
+    /// This side's counter.
+    own: u64,
+    /// How far it may go, by the other side's counter as it was last seen.
+    limit: u64,
+}
+
+impl<T> Direct<T> {
+    /// An empty ring for `capacity` values.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is 0 or more than [`CAPACITY_MAX`](super::CAPACITY_MAX).
+    pub fn new(capacity: usize) -> Self {
+        super::swap::check_capacity(capacity);
+        let cells = capacity.next_power_of_two();
+        Self {
+            cells: (0..cells).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+            capacity: capacity as u64,
+            mask: cells as u64 - 1,
+            tail: CachePadded::new(AtomicU64::new(0)),
+            head: CachePadded::new(AtomicU64::new(0)),
+            draining: AtomicUsize::new(0),
+        }
+    }
+
+    #[inline]
+    fn cell(&self, at: u64) -> &UnsafeCell<MaybeUninit<T>> {
+        // SAFETY: there are `mask + 1` cells.
+        unsafe { self.cells.get_unchecked((at & self.mask) as usize) }
+    }
+
+    #[inline]
+    fn seen_tail(&self) -> u64 {
+        self.tail.load(order("D1_load", Ordering::Acquire)) // [D1]
+    }
+
+    #[inline]
+    fn seen_head(&self) -> u64 {
+        self.head.load(order("D2_load", Ordering::Acquire)) // [D2]
+    }
+
+    #[inline]
+    fn has_room(&self, side: &mut Side) -> bool {
+        side.own != side.limit || {
+            side.limit = self.seen_head() + self.capacity;
+            side.own != side.limit
+        }
+    }
+
+    #[inline]
+    fn has_value(&self, side: &mut Side) -> bool {
+        side.own != side.limit || {
+            side.limit = self.seen_tail();
+            side.own != side.limit
+        }
+    }
+
+    /// Writes the next cell, which is the producer's.
+    #[inline]
+    fn put(&self, side: &mut Side, value: T) {
+        // SAFETY: the caller is the producer, and the position is below its limit: the cell is its own and empty.
+        self.cell(side.own).with_mut(|cell| unsafe { cell.write(MaybeUninit::new(value)) });
+        side.own += 1;
+    }
+
+    /// Reads the next cell, which is the consumer's.
+    #[inline]
+    fn take(&self, side: &mut Side) -> T {
+        // SAFETY: the caller is the consumer, and the position is below its limit: the cell is its own and full.
+        let value = self.cell(side.own).with_mut(|cell| unsafe { cell.read() });
+        side.own += 1;
+        // SAFETY: the producer wrote it, which [D1] makes visible, and nobody reads it again: the counter has moved.
+        unsafe { value.assume_init() }
+    }
+
+    #[inline]
+    fn publish_tail(&self, tail: u64) {
+        self.tail.store(tail, order("D1_store", Ordering::Release)); // [D1]
+    }
+
+    #[inline]
+    fn publish_head(&self, head: u64) {
+        self.head.store(head, order("D2_store", Ordering::Release)); // [D2]
+    }
+
+    /// Drops all values but the one at that position, which comes back.
+    fn drain(&self, wanted: Option<u64>) -> Option<T> {
+        let mut side = Side { own: self.seen_head(), limit: 0 };
+        side.limit = side.own;
+        let mut found = None;
+        while self.has_value(&mut side) {
+            let at = side.own;
+            let value = self.take(&mut side);
+            self.publish_head(side.own); // before a drop that may panic
+            if wanted == Some(at) {
+                found = Some(value);
+            }
+        }
+        found
+    }
+}
+
+/// Says at the end of a batch how far it came, however it ends.
+struct Publish<'a, T, F: Fn(&Direct<T>, u64)> {
+    ring: &'a Direct<T>,
+    side: &'a mut Side,
+    from: u64,
+    how: F,
+}
+
+impl<T, F: Fn(&Direct<T>, u64)> Drop for Publish<'_, T, F> {
+    fn drop(&mut self) {
+        if self.side.own != self.from {
+            (self.how)(self.ring, self.side.own);
+        }
+    }
+}
+
+impl<T> Buffer for Direct<T> {
+    type Item = T;
+    type Push = Side;
+    type Pop = Side;
+
+    fn begin_push(&self) -> Side {
+        Side { own: 0, limit: self.capacity }
+    }
+
+    fn begin_pop(&self) -> Side {
+        Side { own: 0, limit: 0 }
+    }
+
+    // SAFETY: what the trait asks of the caller.
+    #[inline]
+    unsafe fn push_alone(&self, side: &mut Side, value: T) -> Result<u64, T> {
+        if !self.has_room(side) {
+            return Err(value);
+        }
+        let at = side.own;
+        self.put(side, value);
+        self.publish_tail(side.own);
+        Ok(at)
+    }
+
+    // SAFETY: what the trait asks of the caller.
+    #[inline]
+    unsafe fn push_many_alone(
+        &self,
+        side: &mut Side,
+        values: &mut impl Iterator<Item = T>,
+        pushed: &mut usize,
+    ) -> Option<T> {
+        let from = side.own;
+        let run = Publish { ring: self, side, from, how: Self::publish_tail };
+        for value in values {
+            if !self.has_room(run.side) {
+                return Some(value);
+            }
+            self.put(run.side, value);
+            *pushed += 1;
+        }
+        None
+    }
+
+    // SAFETY: what the trait asks of the caller.
+    #[inline]
+    unsafe fn pop_alone(&self, side: &mut Side) -> Option<(u64, T)> {
+        if !self.has_value(side) {
+            return None;
+        }
+        let at = side.own;
+        let value = self.take(side);
+        self.publish_head(side.own);
+        Some((at, value))
+    }
+
+    // SAFETY: what the trait asks of the caller.
+    #[inline]
+    unsafe fn pop_many_alone(
+        &self,
+        side: &mut Side,
+        into: &mut Vec<T>,
+        limit: usize,
+        popped: &mut usize,
+    ) {
+        let from = side.own;
+        let run = Publish { ring: self, side, from, how: Self::publish_head };
+        while *popped < limit && self.has_value(run.side) {
+            into.reserve(1); // before the value is out of the ring
+            into.push(self.take(run.side));
+            *popped += 1;
+        }
+    }
+
+    // SAFETY: what the trait asks of the caller.
+    unsafe fn peek_alone<'a>(&'a self, side: &'a mut Side) -> Option<&'a T> {
+        if !self.has_value(side) {
+            return None;
+        }
+        // SAFETY: as for a pop; the value stays until the consumer pops, which needs the state that is borrowed here.
+        let value = self.cell(side.own).with_mut(|cell| unsafe { &*cell });
+        // SAFETY: the producer wrote it, which [D1] makes visible.
+        Some(unsafe { value.assume_init_ref() })
+    }
+
+    fn abandon(&self, wanted: Option<u64>) -> Option<T> {
+        let before = self.draining.fetch_add(1, order("D3_request", Ordering::AcqRel)); // [D3]
+        if before != 0 && !mutant("drain_beside") {
+            return None;
+        }
+        Draining { ring: self, asked: 1 }.drain(wanted)
+    }
+
+    fn len(&self) -> usize {
+        let mut head = self.seen_head();
+        loop {
+            let tail = self.seen_tail();
+            let again = self.seen_head();
+            // Nothing was popped in between, so the two were true together.
+            if again == head || mutant("len_once_direct") {
+                return (tail - head) as usize;
+            }
+            head = again;
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+}
+
+/// The one who empties a ring, until nobody has asked since; goes on after a value whose drop panics.
+struct Draining<'a, T> {
+    ring: &'a Direct<T>,
+    /// Requests that are being followed; 0 when all were.
+    asked: usize,
+}
+
+impl<T> Draining<'_, T> {
+    fn drain(&mut self, wanted: Option<u64>) -> Option<T> {
+        let mut found = None;
+        while self.asked != 0 {
+            let again = self.ring.drain(wanted);
+            found = found.or(again);
+            let strong = order("D3_done", Ordering::AcqRel); // [D3]
+            let weak = order("D3_again", Ordering::Acquire); // [D3]
+            let (draining, asked) = (&self.ring.draining, self.asked);
+            self.asked =
+                draining.compare_exchange(asked, 0, strong, weak).map_or_else(|more| more, |_| 0);
+        }
+        found
+    }
+}
+
+impl<T> Drop for Draining<'_, T> {
+    fn drop(&mut self) {
+        self.drain(None);
+    }
+}
+
+impl<T> Drop for Direct<T> {
+    fn drop(&mut self) {
+        if std::mem::needs_drop::<T>() && !mutant("no_drop_direct") {
+            Rest(self).drop_each();
+        }
+    }
+}
+
+/// Drops what a ring still holds, and goes on after a value whose drop panics.
+struct Rest<'a, T>(&'a Direct<T>);
+
+impl<T> Rest<'_, T> {
+    fn drop_each(&self) {
+        self.0.drain(None);
+    }
+}
+
+impl<T> Drop for Rest<'_, T> {
+    fn drop(&mut self) {
+        self.drop_each();
+    }
+}
