@@ -147,7 +147,7 @@ impl Drop for Moved<'_> {
         // A batch takes long, and others may have come further meanwhile: the bound is not pushed back on purpose.
         let now = self.bound.load(Ordering::Relaxed); // [relaxed] a look before the store
         if self.to != self.from && (now.wrapping_sub(self.to) as i64) < 0 {
-            self.bound.store(self.to, order("R3_store", Ordering::Release)); // [R3]
+            self.bound.store(self.to, order("R3_batch", Ordering::Release)); // [R3]
         }
     }
 }
