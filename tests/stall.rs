@@ -76,9 +76,9 @@ const SEND_BATCH: &[Step] = &[Step::Send(BATCH[0]), Step::Send(BATCH[1])];
 const RECV_BATCH: &[Step] = &[Step::Recv; BATCH.len()];
 
 /// Scenes of a debug build: see [`Case::debug_scenes`].
-const DEBUG_SCENES: u64 = 8;
+const DEBUG_SCENES: u64 = 6;
 /// The control is short, and must meet its few instructions.
-const DEBUG_SCENES_OF_CONTROL: u64 = 60;
+const DEBUG_SCENES_OF_CONTROL: u64 = 48;
 /// After this time the control counts as held up. It *is* at some instructions, and each costs that time; that it was
 /// no slow machine is seen when it goes on after the thaw.
 const CONTROL_LIMIT: Duration = Duration::from_millis(50);

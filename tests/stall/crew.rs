@@ -46,7 +46,7 @@ const ROUNDS: usize = 20;
 /// The same, in the scene with many.
 const ROUNDS_OFTEN: usize = 2;
 /// Stops of the last scene, at most; then the victim goes free. One attempt of an operation has fewer instructions.
-const STOPS_MAX: u64 = if cfg!(debug_assertions) { 1500 } else { 500 };
+const STOPS_MAX: u64 = if cfg!(debug_assertions) { 1000 } else { 500 };
 /// Things that a victim may say in one call.
 const SAID_MAX: usize = 16;
 
