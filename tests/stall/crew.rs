@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The first alone shows that an answer is exact; both together, that they make progress though they are in each
-//! other's way as well: alone would show that nobody is obstructed, which is less than lock-free. Then a last scene
+//! other's way as well (alone would show that nobody is obstructed, which is less than lock-free). Then a last scene
 //! stops the victim after *every* instruction, with a turn of the crew in between, so that each of its attempts fails and
 //! what it does after a failed attempt is frozen too.
 //!
@@ -45,8 +45,8 @@ const WAKE_UP: Duration = Duration::from_millis(5);
 const ROUNDS: usize = 20;
 /// The same, in the scene with many.
 const ROUNDS_OFTEN: usize = 2;
-/// Stops of the last scene, at most; then the victim goes free. More than one attempt has instructions.
-const STOPS_MAX: u64 = if cfg!(debug_assertions) { 1500 } else { 500 };
+/// Stops of the last scene, at most; then the victim goes free. One attempt of an operation has fewer instructions.
+const STOPS_MAX: u64 = if cfg!(debug_assertions) { 1000 } else { 500 };
 /// Things that a victim may say in one call.
 const SAID_MAX: usize = 16;
 
