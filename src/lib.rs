@@ -33,35 +33,35 @@
 //! | 0 | `sync`, `barrier`, `event`, [`clock`], `error`, `sys` | atomics and locks, barriers, sleeping and waking, time, errors |
 
 pub(crate) mod barrier;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub mod clock;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod engine;
-/// Under the model checker: who is woken, and nothing else of the engine.
-#[cfg(loom)]
+/// In a model: who is woken, and nothing else of the engine.
+#[cfg(any(loom, shuttle))]
 pub(crate) mod engine {
     pub mod roster;
 }
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod error;
 pub(crate) mod event;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub mod log;
-/// Under the model checker: the log's tail alone.
-#[cfg(loom)]
+/// In a model: the log's tail alone.
+#[cfg(any(loom, shuttle))]
 pub(crate) mod log {
     pub mod tail;
 }
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod message;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub mod metrics;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub mod model;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod queue;
-/// Under the model checker: room, and the memory kind's line.
-#[cfg(loom)]
+/// In a model: room, and the memory kind's line.
+#[cfg(any(loom, shuttle))]
 pub(crate) mod queue {
     pub mod credits;
     pub mod exceptions;
@@ -72,11 +72,11 @@ pub(crate) mod queue {
 }
 pub mod ring;
 pub(crate) mod sync;
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
 pub(crate) mod sys;
 pub(crate) mod wait;
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod front {
     pub use crate::engine::{
         BUFFER_MAX, CloseReport, Config, Engine, Handler, HandlerError, Member, Stats, Subscriber,
@@ -99,19 +99,19 @@ mod front {
     pub use bytes::Bytes;
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub use front::*;
 
 /// The README's example is compiled and run with the other examples of the documentation.
-#[cfg(all(doctest, not(loom)))]
+#[cfg(all(doctest, not(any(loom, shuttle))))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
-/// What the model checker sees.
-#[cfg(loom)]
+/// What the model checkers see: loom all of it, shuttle the ring and the event count.
+#[cfg(any(loom, shuttle))]
 pub mod modelled {
     pub use crate::engine::roster::Roster;
-    pub use crate::event::{EventCount, Key};
+    pub use crate::event::{EventCount, Key, TaskKey};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::queue::credits::{Credits, NoRoom};
     pub use crate::queue::gate::Gate;
@@ -120,5 +120,7 @@ pub mod modelled {
     pub use crate::ring::channel::over;
     pub use crate::ring::swap::{Ring, Shape};
     pub use crate::ring::*;
-    pub use crate::sync::{WakeOrder, mutant, set_wake_order};
+    pub use crate::sync::mutant;
+    #[cfg(loom)]
+    pub use crate::sync::{WakeOrder, set_wake_order};
 }

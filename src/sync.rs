@@ -1,15 +1,17 @@
-//! The only file that names atomics, cells, locks and threads: the standard ones, or loom's.
+//! The only file that names atomics, cells, locks and threads: the standard ones, loom's, or shuttle's.
 //!
-//! Every protocol of the crate takes its atomics from here, so that `--cfg loom` can put the model checker's in
-//! their place without a line of the protocol changing. What the two worlds do not share by nature is given one
-//! form:
+//! Every protocol of the crate takes its atomics from here, so that `--cfg loom` or `--cfg shuttle` can put a model
+//! checker's in their place without a line of the protocol changing. Loom runs every order of a small model, weak
+//! memory included; shuttle runs random orders of a large one, sequentially consistent ([`Ordering`]s and fences
+//! change nothing there). What the worlds do not share by nature is given one form:
 //!
-//! | name | outside loom | in a model |
-//! |---|---|---|
-//! | [`Mutex`], [`Condvar`] | `parking_lot` (no poisoning) | loom's, poison ignored |
-//! | [`OnceLock`] | the standard one | a flag, a lock and the value; pair \[S1\] is under test |
-//! | [`Futex`] | the system call; a condition variable where there is none | a list of sleepers, woken in a chosen order |
-//! | `process_wide!`, `per_thread!` | `static`, `thread_local!` | one for each execution of the model |
+//! | name | outside a model | under loom | under shuttle |
+//! |---|---|---|---|
+//! | [`Mutex`], [`Condvar`] | `parking_lot` (no poisoning) | loom's, poison ignored | shuttle's, poison ignored |
+//! | [`OnceLock`] | the standard one | a flag, a lock and the value; pair \[S1\] is under test | the same |
+//! | [`Futex`] | the system call; a condition variable where there is none | a list of sleepers, woken in a chosen order | the same list, in a random order |
+//! | `UnsafeCell` | the standard one | loom's: an access not ordered after the last is reported | two accesses at one time are |
+//! | `process_wide!`, `per_thread!` | `static`, `thread_local!` | one for each execution | one for each execution |
 //!
 //! # Orderings
 //!
@@ -19,13 +21,14 @@
 //!
 //! # Time in a model
 //!
-//! Loom knows no time: a wait with a deadline ends at once, as if the deadline had passed. That is one of the things
-//! that may happen, and the one that the callers' giving-up must survive.
+//! No model knows time: a deadline has always passed. Under loom a wait with one ends at once; under shuttle others may
+//! run before it ends, so that a wake may overtake it. Both may happen, and the callers' giving-up must survive both.
 //!
 //! # Mutants
 //!
-//! [`mutant`] and [`order`] plant one fault, chosen by the environment variable `MUTANT`, in a loom build. A
-//! model that still passes with the fault planted proves nothing. Outside loom both compile to nothing.
+//! [`mutant`] and [`order`] plant one fault, chosen by the environment variable `MUTANT`, in a model. A model that
+//! still passes with the fault planted proves nothing. (A weaker ordering is a fault that shuttle cannot see.) Outside
+//! models both compile to nothing.
 
 /// How a [`Futex::sleep`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +42,13 @@ pub enum Sleep {
 }
 
 #[cfg(loom)]
+pub(crate) use loom as checker;
+#[cfg(shuttle)]
+pub(crate) use shuttle as checker;
+
+#[cfg(any(loom, shuttle))]
 mod model {
-    pub use loom::{
-        cell::UnsafeCell,
+    pub use super::checker::{
         hint,
         sync::{
             Arc, MutexGuard,
@@ -49,20 +56,23 @@ mod model {
         },
         thread,
     };
+    #[cfg(shuttle)]
+    pub use super::shuttled::*;
+    #[cfg(loom)]
+    pub use {super::loomed::*, loom::cell::UnsafeCell};
 
-    use super::{Sleep, order};
-    use std::cell::Cell;
+    use super::{Sleep, checker, order};
     use std::sync::PoisonError;
     use std::time::Instant;
 
     /// A lock without poisoning.
     #[derive(Debug)]
-    pub struct Mutex<T>(loom::sync::Mutex<T>);
+    pub struct Mutex<T>(checker::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
         /// An open lock around `value`.
         pub fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
+            Self(checker::sync::Mutex::new(value))
         }
 
         /// Waits for the lock.
@@ -73,12 +83,12 @@ mod model {
 
     /// A condition variable that takes and returns the guard.
     #[derive(Debug)]
-    pub struct Condvar(loom::sync::Condvar);
+    pub struct Condvar(checker::sync::Condvar);
 
     impl Condvar {
         /// A condition nobody waits for.
         pub fn new() -> Self {
-            Self(loom::sync::Condvar::new())
+            Self(checker::sync::Condvar::new())
         }
 
         /// Opens the lock, waits for a notification, takes the lock again.
@@ -97,7 +107,7 @@ mod model {
     pub struct OnceLock<T> {
         ready: AtomicBool,
         making: Mutex<()>,
-        value: std::sync::OnceLock<T>, // unseen by loom: it is `ready` that makes it visible
+        value: std::sync::OnceLock<T>, // unseen by the checker: it is `ready` that makes it visible
     }
 
     impl<T> OnceLock<T> {
@@ -125,25 +135,6 @@ mod model {
         }
     }
 
-    /// Which sleeper a wake chooses. No kernel promises one, so a model is explored under both.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub enum WakeOrder {
-        /// First come, first woken: what kernels mostly do.
-        Oldest,
-        /// The newcomer is woken: the order that finds a wake swallowed by it.
-        Newest,
-    }
-
-    std::thread_local! {
-        // Loom runs all threads of a model on the thread that started it, so this reaches every one of them.
-        static WAKE_ORDER: Cell<WakeOrder> = const { Cell::new(WakeOrder::Oldest) };
-    }
-
-    /// Sets the order for the models that this thread explores from now on.
-    pub fn set_wake_order(order: WakeOrder) {
-        WAKE_ORDER.set(order);
-    }
-
     /// The list of those who sleep on a word.
     #[derive(Debug)]
     pub struct Futex {
@@ -164,26 +155,37 @@ mod model {
             if word as u32 != key {
                 return Sleep::Changed;
             }
-            if deadline.is_some() {
+            if deadline.is_some() && ENDS_AT_ONCE {
                 return Sleep::Ended;
             }
             let bed = Arc::new(Condvar::new());
             sleepers.push(bed.clone());
+            if deadline.is_some() {
+                drop(sleepers);
+                thread::yield_now();
+                return self.rise(&bed);
+            }
             while sleepers.iter().any(|other| Arc::ptr_eq(other, &bed)) {
                 sleepers = bed.wait(sleepers);
             }
             Sleep::Woken
         }
 
+        /// The deadline has passed: the sleeper leaves the list, unless a wake was first.
+        fn rise(&self, bed: &Arc<Condvar>) -> Sleep {
+            let mut sleepers = self.sleepers.lock();
+            let place = sleepers.iter().position(|other| Arc::ptr_eq(other, bed));
+            let Some(place) = place else { return Sleep::Woken };
+            sleepers.remove(place);
+            Sleep::Ended
+        }
+
         /// Wakes up to `count` sleepers.
         pub fn wake(&self, _word: &AtomicU64, count: usize) {
             let mut sleepers = self.sleepers.lock();
             for _ in 0..count.min(sleepers.len()) {
-                let bed = match WAKE_ORDER.get() {
-                    WakeOrder::Oldest => sleepers.remove(0),
-                    WakeOrder::Newest => sleepers.pop().expect("counted above"),
-                };
-                bed.notify_one();
+                let chosen = woken_of(sleepers.len());
+                sleepers.remove(chosen).notify_one();
             }
         }
     }
@@ -191,26 +193,105 @@ mod model {
     /// A static of each execution.
     macro_rules! process_wide {
         ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
-            loom::lazy_static! { $(#[$meta])* static ref $name: $type = $value; }
+            crate::sync::checker::lazy_static! { $(#[$meta])* static ref $name: $type = $value; }
         };
     }
 
     /// A thread's own value.
     macro_rules! per_thread {
         ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
-            loom::thread_local! { $(#[$meta])* static $name: $type = $value; }
+            crate::sync::checker::thread_local! { $(#[$meta])* static $name: $type = $value; }
         };
     }
 
     pub(crate) use {per_thread, process_wide};
 }
 
+/// What only loom's world has.
 #[cfg(loom)]
+mod loomed {
+    use std::cell::Cell;
+
+    /// Which sleeper a wake chooses. No kernel promises one, so a model is explored under both.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum WakeOrder {
+        /// First come, first woken: what kernels mostly do.
+        Oldest,
+        /// The newcomer is woken: the order that finds a wake swallowed by it.
+        Newest,
+    }
+
+    std::thread_local! {
+        // Loom runs all threads of a model on the thread that started it, so this reaches every one of them.
+        static WAKE_ORDER: Cell<WakeOrder> = const { Cell::new(WakeOrder::Oldest) };
+    }
+
+    /// Sets the order for the models that this thread explores from now on.
+    pub fn set_wake_order(order: WakeOrder) {
+        WAKE_ORDER.set(order);
+    }
+
+    /// The place in a list of so many sleepers that is woken next.
+    pub(super) fn woken_of(sleepers: usize) -> usize {
+        match WAKE_ORDER.get() {
+            WakeOrder::Oldest => 0,
+            WakeOrder::Newest => sleepers - 1,
+        }
+    }
+
+    /// Others may not run before a deadline passes: it would multiply the orders to explore.
+    pub(super) const ENDS_AT_ONCE: bool = true;
+}
+
+/// What only shuttle's world has.
+#[cfg(shuttle)]
+#[allow(clippy::disallowed_types)] // This is the file that may name them.
+mod shuttled {
+    use super::{AtomicBool, Ordering};
+    use shuttle::rand::{Rng, thread_rng};
+
+    /// A cell that tells when two are in it at one time: shuttle may let another thread run while one is inside.
+    #[derive(Debug)]
+    pub struct UnsafeCell<T> {
+        taken: AtomicBool,
+        contents: std::cell::UnsafeCell<T>,
+    }
+
+    impl<T> UnsafeCell<T> {
+        /// A cell holding `value`.
+        pub fn new(value: T) -> Self {
+            Self { taken: AtomicBool::new(false), contents: std::cell::UnsafeCell::new(value) }
+        }
+
+        /// Hands `change` a pointer to write through.
+        ///
+        /// # Panics
+        ///
+        /// If another thread is inside.
+        pub fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
+            let taken = self.taken.swap(true, Ordering::Relaxed); // [relaxed] shuttle orders everything
+            assert!(!taken, "a cell with two owners");
+            let result = change(self.contents.get());
+            self.taken.store(false, Ordering::Relaxed); // [relaxed] the other may run before it
+            result
+        }
+    }
+
+    /// The place in a list of so many sleepers that is woken next. No kernel promises one.
+    pub(super) fn woken_of(sleepers: usize) -> usize {
+        thread_rng().gen_range(0..sleepers)
+    }
+
+    /// Others may run before a deadline passes.
+    pub(super) const ENDS_AT_ONCE: bool = false;
+}
+
+#[cfg(any(loom, shuttle))]
 pub use model::*;
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) use model::{per_thread, process_wide};
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[allow(clippy::disallowed_types)] // This is the file that may name them.
 mod real {
     #[cfg(target_os = "linux")]
@@ -344,28 +425,28 @@ mod real {
     pub(crate) use {per_thread, process_wide};
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub use real::*;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use real::{per_thread, process_wide};
 
 /// Is this fault planted? Chosen at run time, so that one build serves all mutants; several are separated by commas.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub fn mutant(label: &str) -> bool {
     static PLANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     let planted = PLANTED.get_or_init(|| std::env::var("MUTANT").unwrap_or_default());
     planted.split(',').any(|fault| fault == label)
 }
 
-/// Never, outside a loom build.
-#[cfg(not(loom))]
+/// Never, outside a model.
+#[cfg(not(any(loom, shuttle)))]
 #[inline(always)]
 pub const fn mutant(_label: &str) -> bool {
     false
 }
 
 /// The ordering, or `Relaxed` where the mutant of that label is planted.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub fn order(label: &str, strong: Ordering) -> Ordering {
     if mutant(label) {
         Ordering::Relaxed /* [relaxed] the fault itself */
@@ -374,8 +455,8 @@ pub fn order(label: &str, strong: Ordering) -> Ordering {
     }
 }
 
-/// The ordering itself, outside a loom build.
-#[cfg(not(loom))]
+/// The ordering itself, outside a model.
+#[cfg(not(any(loom, shuttle)))]
 #[inline(always)]
 pub const fn order(_label: &str, strong: Ordering) -> Ordering {
     strong
@@ -383,13 +464,13 @@ pub const fn order(_label: &str, strong: Ordering) -> Ordering {
 
 /// Has the time come? In a model a deadline has always passed.
 pub fn passed(deadline: Option<std::time::Instant>) -> bool {
-    deadline.is_some_and(|at| cfg!(loom) || at <= std::time::Instant::now())
+    deadline.is_some_and(|at| cfg!(any(loom, shuttle)) || at <= std::time::Instant::now())
 }
 
 /// Are spinning and yielding worth a try before parking? In a model they only add branches.
-pub const SPINS: bool = cfg!(not(loom));
+pub const SPINS: bool = cfg!(not(any(loom, shuttle)));
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};

@@ -211,6 +211,7 @@ fn labels_on_one_line_explained_hints_and_comparisons_are_fine() {
 fn unsafe_out_of_place_or_without_its_reason_is_found() {
     let reasoned = "// SAFETY: the caller holds the cell.\nlet x = unsafe { read(p) };";
     assert_eq!(found("src/event.rs", reasoned), ["Unsafe 2"]);
+    assert_eq!(found("tests/ring.rs", reasoned), ["Unsafe 2"]);
     none("src/sys.rs", reasoned);
     none("src/sys.rs", "/// # Safety\n///\n/// `p` is live.\n#[inline]\npub unsafe fn f() {}");
     none("src/event.rs", "#![allow(unsafe_code)] // unsafe\n");

@@ -1,4 +1,4 @@
-//! Models of the protocols of millstream, run by `cargo loom`.
+//! Models of the protocols of millstream, run by `cargo loom` and `cargo shuttle`.
 //!
 //! A model is a small program of at most four threads that loom runs in every order of its steps that needs at most
 //! so many preemptions, with every value that a load may see. `LOOM_MAX_PREEMPTIONS` overrides each model's bound.
@@ -13,12 +13,20 @@
 //! | `tests/commit.rs` | the log's tail: reserve, commit, help, refuse, the prepared end |
 //! | `tests/mutants.rs` | every ordering and rule broken once: some model must fail |
 //!
+//! Under shuttle, larger ones in random orders of their steps, `SCHEDULES` of each:
+//!
+//! | file | what is modelled |
+//! |---|---|
+//! | `tests/shuttle.rs` | histories of the channel, held against a plain queue; engines of up to six threads |
+//! | `tests/shuttle_mutants.rs` | every rule that does not lean on weak memory broken once: some model must fail |
+//!
 //! The thread that runs the model only prepares, spawns and judges; every party has a thread of its own (`two`,
 //! `three`). Loom 0.7.3 never lets a spawned thread overtake a load of the thread that spawned it: a model whose
 //! own thread takes part was seen to pass in one interleaving, and to miss planted faults.
 //!
 //! Not seen by loom: the accesses that are sequentially consistent (it treats them as AcqRel; the fences it knows), the
-//! kernel's futex, real time, more than about four threads. Laps beyond a handful.
+//! kernel's futex, real time, more than about four threads. Laps beyond a handful. Not seen by shuttle: that an
+//! ordering is too weak, or a fence missing; orders that its random numbers do not draw.
 
 #![cfg_attr(not(loom), allow(unused))]
 
@@ -52,12 +60,13 @@ pub fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     assert!(runs > 1, "{name}: one interleaving proves nothing");
 }
 
-/// The models are in `tests/mutants.rs` once more, to be run there with a fault only.
-#[cfg(loom)]
+/// The models are in `tests/mutants.rs` or `tests/shuttle_mutants.rs` once more, to be run there with a fault only.
+#[cfg(any(loom, shuttle))]
 fn is_idle_copy() -> bool {
     let test = std::env::current_exe().expect("the test's own path");
     let name = test.file_name().map(|name| name.to_string_lossy().into_owned());
-    name.is_some_and(|name| name.starts_with("mutants-")) && std::env::var_os("MUTANT").is_none()
+    name.is_some_and(|name| name.starts_with("mutants-") || name.starts_with("shuttle_mutants-"))
+        && std::env::var_os("MUTANT").is_none()
 }
 
 /// As [`explore`], once for each order in which a futex may wake its sleepers.
@@ -94,4 +103,45 @@ pub fn three<A: 'static, B: 'static, C: 'static>(
 #[cfg(loom)]
 fn answer<R>(party: loom::thread::JoinHandle<R>) -> R {
     party.join().expect("a party that panics ends the model")
+}
+
+/// Schedules of each model and scheduler, unless the environment variable `SCHEDULES` says otherwise.
+#[cfg(shuttle)]
+pub const SCHEDULES: usize = 20_000;
+
+/// The random numbers of every run; the environment variable `SHUTTLE_RANDOM_SEED` overrides it.
+#[cfg(shuttle)]
+const SEED: u64 = 0x6d69_6c6c;
+
+/// Runs the model in random schedules, and in as many that switch at few places (PCT): each finds what the other
+/// misses. A failure prints its schedule, for `shuttle::replay`.
+///
+/// # Panics
+///
+/// If the model does in any of them, or if it waits for ever.
+#[cfg(shuttle)]
+#[allow(clippy::print_stderr)]
+pub fn schedules(model: impl Fn() + Send + Sync + Copy + 'static) {
+    use shuttle::scheduler::{PctScheduler, RandomScheduler};
+
+    /// Switches of a PCT schedule that are placed at random, and one.
+    const DEPTH: usize = 3;
+    if is_idle_copy() {
+        return;
+    }
+    let wanted = std::env::var("SCHEDULES").ok();
+    let count = wanted.map_or(SCHEDULES, |text| text.parse().expect("SCHEDULES is a number"));
+    let mut config = shuttle::Config::new();
+    config.stack_size = 1 << 17; // the search for an order calls itself
+    config.silence_warnings = true; // of what the head of src/sync.rs says
+    let begun = std::time::Instant::now();
+    let random = RandomScheduler::new_from_seed(SEED, count);
+    shuttle::Runner::new(random, config.clone()).run(model);
+    let between = std::time::Instant::now();
+    let pct = PctScheduler::new_from_seed(SEED, DEPTH, count);
+    shuttle::Runner::new(pct, config).run(model);
+    let name = std::thread::current().name().unwrap_or("a model").to_owned();
+    let each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / count as f64;
+    let (first, second) = (each(between - begun), each(between.elapsed()));
+    eprintln!("{name}: {count} schedules each, random {first:.0} us, PCT {second:.0} us");
 }

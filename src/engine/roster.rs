@@ -39,19 +39,19 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering, fence, hint, mutant, order, t
 use std::time::Instant;
 
 const WORD_BITS: usize = 64;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const WORDS: usize = 16;
 /// One word shows the model checker all that there is to see.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 const WORDS: usize = 1;
 /// How many subscriptions there may be.
 pub const SLOTS: usize = WORDS * WORD_BITS;
 const _: () = assert!(WORDS.is_power_of_two());
 
 /// How often a searcher looks: first at once, then letting others run in between; then it sleeps.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const LOOKS: (usize, usize) = (100, 20);
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 const LOOKS: (usize, usize) = (0, 1);
 
 /// See the module's page.

@@ -192,7 +192,7 @@ impl EventCount {
     }
 
     /// Registrations that have not ended: exact while nothing moves, for tests.
-    #[cfg(any(test, loom))]
+    #[cfg(any(test, loom, shuttle))]
     pub fn waiters(&self) -> u32 {
         waiters(self.state.load(Ordering::Relaxed)) // [relaxed] an observation
     }
@@ -294,7 +294,7 @@ fn soonest(deadline: Option<Instant>) -> Option<Instant> {
     Some(deadline.map_or(soon, |deadline| deadline.min(soon)))
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
     use crate::sync::{AtomicBool, AtomicU32, thread};

@@ -58,7 +58,7 @@ impl<T> Exceptions<T> {
     }
 
     /// The places of those that are due at once, in order.
-    #[cfg(not(loom))] // The persistent kind's, which loom does not see.
+    #[cfg(not(any(loom, shuttle)))] // The persistent kind's: in no model.
     pub fn at_once_places(&self) -> impl Iterator<Item = u64> {
         self.by_due.range(..(AT_ONCE + 1, 0)).map(|(&(_, place), _)| place)
     }

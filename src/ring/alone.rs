@@ -40,7 +40,7 @@
 
 use super::buffer::Buffer;
 use super::swap::{CELL_MASK, FULL, Ring};
-use crate::sync::{AtomicU64, Ordering, order};
+use crate::sync::{AtomicU64, Ordering, mutant, order};
 use std::mem::MaybeUninit;
 
 /// Entries that are looked at together: those of one cache line.
@@ -78,11 +78,19 @@ impl<T> Buffer for Ring<T> {
     type Pop = Alone;
 
     fn begin_push(&self) -> Alone {
-        Alone::new(self.tail.load(order("R3_load", Ordering::Acquire))) // [R3]
+        let mut end = Alone::new(self.tail.load(order("R3_begin", Ordering::Acquire))); // [R3]
+        if mutant("count_late") {
+            self.look_for_room(&mut end);
+        }
+        end
     }
 
     fn begin_pop(&self) -> Alone {
-        Alone::new(self.head.load(order("R3_load", Ordering::Acquire))) // [R3]
+        let mut end = Alone::new(self.head.load(order("R3_begin", Ordering::Acquire))); // [R3]
+        if mutant("count_late") {
+            self.look_for_value(&mut end);
+        }
+        end
     }
 
     // SAFETY: what the trait asks of the caller.
@@ -241,7 +249,7 @@ impl<T> Ring<T> {
     #[inline(never)]
     fn look_for_value(&self, end: &mut Alone) -> Option<u64> {
         let found = self.look(end, FULL, order("R1_ahead", Ordering::Acquire)); // [R1]
-        end.close = end.known < AHEAD;
+        end.close = found.is_none();
         found
     }
 
@@ -249,9 +257,15 @@ impl<T> Ring<T> {
     fn look(&self, end: &mut Alone, ready: u64, strong: Ordering) -> Option<u64> {
         let mut at = end.at;
         let mut seen = self.entry(at).load(strong); // [R1] [R2]
-        // The bound that the state began with may have been a little old.
-        while self.laps_ahead(seen, at) > 0 {
-            at = self.past(at, self.laps_ahead(seen, at));
+        // The bound that the state began with may have been a little old. What is done at a push's position shows by the
+        // turn or, as long as nobody popped it, by the value.
+        loop {
+            let ahead = self.laps_ahead(seen, at);
+            let pushed = ready == 0 && ahead == 0 && seen & FULL != 0 && !mutant("old_bound");
+            if ahead < 0 || ahead == 0 && !pushed {
+                break;
+            }
+            at = self.past(at, ahead);
             seen = self.entry(at).load(strong); // [R1] [R2]
         }
         end.at = at;

@@ -157,7 +157,7 @@ impl First {
 
 /// Puts the calling thread where it is when its own values are being destroyed: its number is given back and it can
 /// keep no other. For models: loom destroys a thread's values in an order that changes from run to run.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub fn end_thread() {
     TENANCY.with(|tenancy| {
         let mut kept = tenancy.0.borrow_mut();
@@ -257,7 +257,7 @@ impl<S> Seats<S> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
     use crate::sync::thread;

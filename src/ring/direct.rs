@@ -165,18 +165,17 @@ impl<T> Direct<T> {
     }
 }
 
-/// Says at the end of a batch how far it came, however it ends.
-struct Publish<'a, T, F: Fn(&Direct<T>, u64)> {
+/// Makes a batch of pushes known at its end, however it ends.
+struct Run<'a, T> {
     ring: &'a Direct<T>,
     side: &'a mut Side,
     from: u64,
-    how: F,
 }
 
-impl<T, F: Fn(&Direct<T>, u64)> Drop for Publish<'_, T, F> {
+impl<T> Drop for Run<'_, T> {
     fn drop(&mut self) {
         if self.side.own != self.from {
-            (self.how)(self.ring, self.side.own);
+            self.ring.publish_tail(self.side.own);
         }
     }
 }
@@ -215,10 +214,16 @@ impl<T> Buffer for Direct<T> {
         pushed: &mut usize,
     ) -> Option<T> {
         let from = side.own;
-        let run = Publish { ring: self, side, from, how: Self::publish_tail };
+        let run = Run { ring: self, side, from };
         for value in values {
             if !self.has_room(run.side) {
-                return Some(value);
+                // Full is said of what others see, and nobody has seen the batch yet.
+                if !mutant("full_unseen") {
+                    self.publish_tail(run.side.own);
+                }
+                if !self.has_room(run.side) {
+                    return Some(value);
+                }
             }
             self.put(run.side, value);
             *pushed += 1;
@@ -247,12 +252,25 @@ impl<T> Buffer for Direct<T> {
         limit: usize,
         popped: &mut usize,
     ) {
-        let from = side.own;
-        let run = Publish { ring: self, side, from, how: Self::publish_head };
-        while *popped < limit && self.has_value(run.side) {
-            into.reserve(1); // before the value is out of the ring
-            into.push(self.take(run.side));
-            *popped += 1;
+        while *popped < limit && self.has_value(side) {
+            let there = (side.limit - side.own) as usize;
+            let to_end = self.cells.len() - (side.own & self.mask) as usize;
+            let run = there.min(to_end).min(limit - *popped);
+            into.reserve(run); // before a value is out of the ring
+            let spare = into.spare_capacity_mut();
+            for (nth, place) in spare.iter_mut().take(run).enumerate() {
+                // SAFETY: the caller is the consumer, and the position is below its limit: the cell is its own and full.
+                *place = self.cell(side.own + nth as u64).with_mut(|cell| unsafe { cell.read() });
+            }
+            // SAFETY: the loop has written `run` values behind the old end, each a value of the producer's, which [D1]
+            // makes visible; the counter moves past them now, so nobody reads them again.
+            unsafe { into.set_len(into.len() + run) };
+            side.own += run as u64;
+            *popped += run;
+            // Each run, not at the end: less than the limit says that there is nothing more, as others see it.
+            if !mutant("empty_unseen") || *popped == limit {
+                self.publish_head(side.own);
+            }
         }
     }
 

@@ -53,7 +53,8 @@ pub fn spsc_with<T>(
     strategy: WaitStrategy,
 ) -> (Producer<T, One>, Consumer<T, One>) {
     let shared = Arc::new(Shared::new(Direct::new(capacity), strategy));
-    (Producer::new(shared.clone()), Consumer::new(shared))
+    let (push, pop) = (shared.ring.begin_push(), shared.ring.begin_pop());
+    (Producer::new(shared.clone(), push), Consumer::new(shared, pop))
 }
 
 /// The sending end that is alone: of [`Sender::try_into_producer`] and of [`spsc`]. May go to another thread, is not
@@ -71,12 +72,15 @@ any_end!([T, P: Peer], Producer<T, P>, "Producer");
 
 impl<T, P: Peer> Producer<T, P> {
     /// Of the only sending end there is, which this one stands for from now on.
-    pub(super) fn new(shared: Arc<Shared<P::Buffer<T>>>) -> Self {
-        Self { side: shared.ring.begin_push(), shared, _not_shared: PhantomData }
+    pub(super) fn new(
+        shared: Arc<Shared<P::Buffer<T>>>,
+        side: <P::Buffer<T> as Buffer>::Push,
+    ) -> Self {
+        Self { side, shared, _not_shared: PhantomData }
     }
 
     #[inline]
-    fn parts(&mut self) -> (&Shared<P::Buffer<T>>, PushAlone<'_, P::Buffer<T>>) {
+    fn parts(&mut self) -> PushLent<'_, P::Buffer<T>> {
         (&self.shared, Alone { ring: &self.shared.ring, side: &mut self.side })
     }
 }
@@ -111,8 +115,11 @@ any_end!([T, P: Peer], Consumer<T, P>, "Consumer");
 
 impl<T, P: Peer> Consumer<T, P> {
     /// Of the only receiving end there is, which this one stands for from now on.
-    pub(super) fn new(shared: Arc<Shared<P::Buffer<T>>>) -> Self {
-        Self { side: shared.ring.begin_pop(), shared, _not_shared: PhantomData }
+    pub(super) fn new(
+        shared: Arc<Shared<P::Buffer<T>>>,
+        side: <P::Buffer<T> as Buffer>::Pop,
+    ) -> Self {
+        Self { side, shared, _not_shared: PhantomData }
     }
 
     /// The value that comes next, left where it is. None if the channel was empty at one moment of the call.
@@ -132,7 +139,7 @@ impl<T, P: Peer> Consumer<T, P> {
     }
 
     #[inline]
-    fn parts(&mut self) -> (&Shared<P::Buffer<T>>, PopAlone<'_, P::Buffer<T>>) {
+    fn parts(&mut self) -> PopLent<'_, P::Buffer<T>> {
         (&self.shared, Alone { ring: &self.shared.ring, side: &mut self.side })
     }
 }
@@ -158,8 +165,8 @@ struct Alone<'a, R, S> {
     side: &'a mut S,
 }
 
-type PushAlone<'a, R> = Alone<'a, R, <R as Buffer>::Push>;
-type PopAlone<'a, R> = Alone<'a, R, <R as Buffer>::Pop>;
+type PushLent<'a, R> = (&'a Shared<R>, Alone<'a, R, <R as Buffer>::Push>);
+type PopLent<'a, R> = (&'a Shared<R>, Alone<'a, R, <R as Buffer>::Pop>);
 
 impl<R: Buffer> Push<R::Item> for Alone<'_, R, R::Push> {
     #[inline]

@@ -1,0 +1,90 @@
+//! Every planted fault that is one without weak memory too must make some model of `shuttle.rs` fail.
+//!
+//! As in `mutants.rs`: the models are part of this test binary, which starts itself once for each fault. What was not
+//! planted and fails is found by `shuttle.rs` itself: with a fault that is always there every mutant would look caught.
+#![cfg(shuttle)]
+#![allow(clippy::print_stderr)]
+
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+#[path = "shuttle.rs"]
+mod shuttle_models;
+
+/// The fault, and the models that must see it.
+const MUTANTS: &[(&str, &str)] = &[
+    // the control
+    ("vyukov", "false_answers"),
+    // ring/swap.rs
+    ("no_wrap", "calls_on_two_entries_have_an_order_while"),
+    ("len_once", "calls_on_three_entries"),
+    ("cell_forgotten", "calls_on_one_entry"),
+    ("no_drop", "what_is_left"),
+    // ring/alone.rs
+    ("old_bound", "two_senders_and_a_consumer"),
+    // ring/direct.rs
+    ("full_unseen", "two_counters"),
+    ("empty_unseen", "two_counters"),
+    ("drain_beside", "nothing_stays_behind_of_two_counters"),
+    // ring/cells.rs
+    ("late_id", "threads_come_and_go"),
+    // event.rs
+    ("late_key", "waiters_are_woken"),
+    ("cancel_always", "waiters_are_woken"),
+    ("sleep_again", "each_notification"),
+    ("keep_count", "registrations_that_end"),
+    ("late_key", "two_senders_and_two_receivers"),
+    ("cancel_always", "two_senders_and_two_receivers"),
+    ("sleep_again", "two_senders_and_two_receivers"),
+    // ring/channel.rs
+    ("no_last_look", "the_end_comes"),
+    ("no_second_count", "nothing_stays_behind"),
+];
+
+/// For one mutant; a model that runs longer has no end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn every_mutant_is_caught() {
+    if std::env::var_os("MUTANT").is_some() {
+        return;
+    }
+    let mut survivors = Vec::new();
+    for (mutant, models) in MUTANTS {
+        let (caught, seconds) = is_caught(mutant, models);
+        let verdict = if caught { "caught" } else { "SURVIVED" };
+        eprintln!("{mutant:18} {verdict} by {models} in {seconds:.1} s");
+        if !caught {
+            survivors.push((mutant, models));
+        }
+    }
+    assert!(survivors.is_empty(), "survivors: {survivors:?}");
+}
+
+fn is_caught(mutant: &str, models: &str) -> (bool, f64) {
+    let begun = Instant::now();
+    let child = Command::new(std::env::current_exe().expect("the test's own path"))
+        .args([&format!("shuttle_models::{models}"), "--test-threads=2"])
+        .env("MUTANT", mutant)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the test can start itself");
+    let status = ended(child, begun + LIMIT);
+    (!status.is_some_and(|status| status.success()), begun.elapsed().as_secs_f64())
+}
+
+/// How the child ended; none if it had to be stopped.
+fn ended(mut child: Child, deadline: Instant) -> Option<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return Some(status);
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("a child of ours");
+            child.wait().expect("a child of ours");
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10)); // waits for a process, not for an order of events
+    }
+}
