@@ -319,13 +319,10 @@ fn an_iterator_may_wait_for_room_in_the_channel_of_its_batch() {
     for strategy in [WaitStrategy::Adaptive, WaitStrategy::Park] {
         for capacity in [1, 3] {
             let (sender, receiver) = bounded_with(capacity, strategy);
-            let (tell, told) = mpsc::channel();
             thread::scope(|scope| {
-                let receiving = scope.spawn(move || {
-                    tell.send(sleeper::Task::mine()).unwrap();
-                    receiver.iter().collect::<Vec<_>>()
-                });
-                sleeper::asleep(&[told.recv().unwrap()]);
+                let receive = move || receiver.iter().collect::<Vec<_>>();
+                let (it, receiving) = sleeper::start(scope, receive);
+                sleeper::asleep(&[it]);
                 let one_more = iter::once_with(|| {
                     sender.send(capacity).unwrap();
                     capacity + 1

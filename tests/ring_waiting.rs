@@ -24,7 +24,6 @@ use sleeper::{Task, asleep, look_at, nap};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -157,18 +156,14 @@ fn deadlines_that_pass_take_nobodys_wake_up() {
 
 // ---- sleep -----------------------------------------------------------------------------------------------------------
 
-/// Starts that on a thread and says which thread it is.
+/// As [`sleeper::start`]; the thread is one of the tasks.
 fn sleeper<'scope, R: Send + 'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     tasks: &mut Vec<Task>,
     wait: impl FnOnce() -> R + Send + 'scope,
 ) -> thread::ScopedJoinHandle<'scope, R> {
-    let (tell, told) = mpsc::channel();
-    let handle = scope.spawn(move || {
-        tell.send(Task::mine()).unwrap();
-        wait()
-    });
-    tasks.push(told.recv().unwrap());
+    let (task, handle) = sleeper::start(scope, wait);
+    tasks.push(task);
     handle
 }
 

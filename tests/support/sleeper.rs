@@ -12,6 +12,7 @@
 #![allow(dead_code)] // Each test takes what it needs.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,19 @@ impl Task {
         let waits = field("voluntary_ctxt_switches:").parse().expect("a number");
         Some(Look { asleep: field("State:").starts_with('S'), waits })
     }
+}
+
+/// Starts that on a thread; which one it is.
+pub fn start<'scope, R: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    wait: impl FnOnce() -> R + Send + 'scope,
+) -> (Task, thread::ScopedJoinHandle<'scope, R>) {
+    let (tell, told) = mpsc::channel();
+    let handle = scope.spawn(move || {
+        tell.send(Task::mine()).expect("the other side waits");
+        wait()
+    });
+    (told.recv().expect("the thread was started"), handle)
 }
 
 /// Waits until all of them sleep in earnest; what was seen of them.
