@@ -111,7 +111,7 @@ pub struct Readme;
 #[cfg(any(loom, shuttle))]
 pub mod modelled {
     pub use crate::engine::roster::Roster;
-    pub use crate::event::{EventCount, Key};
+    pub use crate::event::{EventCount, Key, TaskKey};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::queue::credits::{Credits, NoRoom};
     pub use crate::queue::gate::Gate;

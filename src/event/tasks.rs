@@ -114,8 +114,9 @@ impl EventCount {
     pub fn listen_task(&self, waker: &Waker) -> TaskKey {
         let waker = waker.clone();
         let mut list = self.tasks.list.lock();
+        let early = if mutant("any_late") { Some(self.count_task()) } else { None };
         self.tasks.any.store(list.waiting.len() + 1, Ordering::Relaxed); // [relaxed] under the lock
-        let before = self.count_task();
+        let before = early.unwrap_or_else(|| self.count_task());
         let (number, epoch) = (list.next, super::epoch(before));
         list.next += 1;
         list.waiting.push_back(Waiting { number, epoch, waker });
@@ -128,7 +129,9 @@ impl EventCount {
         let mut waker = waker.clone();
         let mut list = self.tasks.list.lock();
         let Some(place) = list.place(key.number) else { return false };
-        std::mem::swap(&mut list.waiting[place].waker, &mut waker);
+        if !mutant("keep_waker") {
+            std::mem::swap(&mut list.waiting[place].waker, &mut waker);
+        }
         drop(list);
         true
     }

@@ -78,11 +78,19 @@ impl<T> Buffer for Ring<T> {
     type Pop = Alone;
 
     fn begin_push(&self) -> Alone {
-        Alone::new(self.tail.load(order("R3_load", Ordering::Acquire))) // [R3]
+        let mut end = Alone::new(self.tail.load(order("R3_begin", Ordering::Acquire))); // [R3]
+        if mutant("count_late") {
+            self.look_for_room(&mut end);
+        }
+        end
     }
 
     fn begin_pop(&self) -> Alone {
-        Alone::new(self.head.load(order("R3_load", Ordering::Acquire))) // [R3]
+        let mut end = Alone::new(self.head.load(order("R3_begin", Ordering::Acquire))); // [R3]
+        if mutant("count_late") {
+            self.look_for_value(&mut end);
+        }
+        end
     }
 
     // SAFETY: what the trait asks of the caller.

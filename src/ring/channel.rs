@@ -2,6 +2,7 @@
 //!
 //! Names and meanings are crossbeam-channel's. What they do is in [`super::shared`], their methods are in `ends.rs`.
 
+use super::buffer::Buffer;
 use super::ends::{any_end, receiving_end, sending_end};
 use super::error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, Unsent,
@@ -11,7 +12,7 @@ use super::future::{RecvFuture, RecvStream, SendFuture};
 use super::shared::Shared;
 use super::sole::{Consumer, Producer};
 use super::swap::Ring;
-use crate::sync::Arc;
+use crate::sync::{Arc, mutant};
 use crate::wait::WaitStrategy;
 use std::fmt;
 use std::iter::FusedIterator;
@@ -71,12 +72,15 @@ impl<T> Sender<T> {
     ///
     /// There is another sender; this one comes back.
     pub fn try_into_producer(self) -> Result<Producer<T>, Self> {
+        let early = mutant("count_late").then(|| self.shared.ring.begin_push());
         if !self.shared.is_sole_sender() {
             return Err(self);
         }
+        // After the count, or the entries may be older than the last push of an end that went.
+        let side = early.unwrap_or_else(|| self.shared.ring.begin_push());
         // One end more for a moment: this one goes when it is dropped here.
         self.shared.add_sender();
-        Ok(Producer::new(self.shared.clone()))
+        Ok(Producer::new(self.shared.clone(), side))
     }
 
     /// Do both send into one channel?
@@ -121,12 +125,15 @@ impl<T> Receiver<T> {
     ///
     /// There is another receiver; this one comes back.
     pub fn try_into_consumer(self) -> Result<Consumer<T>, Self> {
+        let early = mutant("count_late").then(|| self.shared.ring.begin_pop());
         if !self.shared.is_sole_receiver() {
             return Err(self);
         }
+        // After the count, as for a producer.
+        let side = early.unwrap_or_else(|| self.shared.ring.begin_pop());
         // One end more for a moment: this one goes when it is dropped here.
         self.shared.add_receiver();
-        Ok(Consumer::new(self.shared.clone()))
+        Ok(Consumer::new(self.shared.clone(), side))
     }
 
     /// Receives what comes, waiting for each, until the channel is empty and disconnected.

@@ -59,7 +59,9 @@ macro_rules! sending_end {
             /// Sends all values, in their order, and waits while the ring is full; says how many. Others' values may
             /// come in between. Receivers are told once for what fitted in without waiting, not for each value.
             ///
-            /// If the iterator panics, what it gave before is sent.
+            /// If the iterator panics, what it gave before is sent. It may use this channel; but it must not wait for
+            /// what a receiver does with a value of this batch, who may not have been told of it yet (waiting for room by
+            /// `send` is fine).
             ///
             /// # Errors
             ///

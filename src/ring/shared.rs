@@ -176,6 +176,9 @@ impl<R: Buffer> Shared<R> {
         deadline: Option<Instant>,
         push: &mut impl Push<R::Item>,
     ) -> Result<(), SendTimeoutError<R::Item>> {
+        // What fills the ring may be a batch that has told nobody yet, and whose iterator has called us: if the receivers
+        // slept on, we would wait for them and they for us.
+        self.seldom.items.notify_one();
         let mut unsent = Some(value);
         let answer = self.wait(&self.seldom.room, deadline, || {
             let value = unsent.take()?; // put back whenever it comes back
@@ -239,7 +242,7 @@ impl<R: Buffer> Shared<R> {
                 }
             }
             let key = event.listen();
-            if let Some(answer) = attempt() {
+            if let Some(answer) = if mutant("sleep_blind") { None } else { attempt() } {
                 event.cancel(key);
                 return Some(answer);
             }
@@ -307,7 +310,9 @@ impl<R: Buffer> Shared<R> {
         }
         let mut count = self.pop_some(into, limit, pop);
         if count == 0 && !self.has_senders() {
-            count = self.pop_some(into, limit, pop);
+            if !mutant("no_last_looks") {
+                count = self.pop_some(into, limit, pop);
+            }
             if count == 0 {
                 return Err(TryRecvError::Disconnected);
             }
@@ -354,12 +359,14 @@ impl<R: Buffer> Shared<R> {
 
     /// Is there one sending end? Then the caller, who has it, is alone.
     pub(super) fn is_sole_sender(&self) -> bool {
-        self.seldom.senders.load(order("C1_load", Ordering::Acquire)) == 1 // [C1]
+        let senders = self.seldom.senders.load(order("C1_alone", Ordering::Acquire)); // [C1]
+        senders == 1 || mutant("two_producers")
     }
 
     /// Is there one receiving end?
     pub(super) fn is_sole_receiver(&self) -> bool {
-        self.seldom.receivers.load(order("C3_load", Ordering::Acquire)) == 1 // [C3]
+        let receivers = self.seldom.receivers.load(order("C3_alone", Ordering::Acquire)); // [C3]
+        receivers == 1 || mutant("two_consumers")
     }
 
     /// The receivers went while the value at that position was pushed. It goes back to its sender, if it is still
@@ -413,8 +420,8 @@ impl<R: Buffer> Drop for Pushed<'_, R> {
     fn drop(&mut self) {
         *self.sent += self.count;
         if self.count > 0 {
-            self.shared.tell_of_items(self.count); // [C2]
-            if self.shared.is_abandoned() {
+            self.shared.tell_of_items(if mutant("tell_one") { 1 } else { self.count }); // [C2]
+            if self.shared.is_abandoned() && !mutant("no_batch_count") {
                 self.shared.ring.abandon(None);
             }
         }
@@ -430,7 +437,7 @@ struct Popped<'a, R: Buffer> {
 impl<R: Buffer> Drop for Popped<'_, R> {
     fn drop(&mut self) {
         if self.count > 0 {
-            self.shared.seldom.room.notify(self.count);
+            self.shared.seldom.room.notify(if mutant("room_for_one") { 1 } else { self.count });
         }
     }
 }

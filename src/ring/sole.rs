@@ -53,7 +53,8 @@ pub fn spsc_with<T>(
     strategy: WaitStrategy,
 ) -> (Producer<T, One>, Consumer<T, One>) {
     let shared = Arc::new(Shared::new(Direct::new(capacity), strategy));
-    (Producer::new(shared.clone()), Consumer::new(shared))
+    let (push, pop) = (shared.ring.begin_push(), shared.ring.begin_pop());
+    (Producer::new(shared.clone(), push), Consumer::new(shared, pop))
 }
 
 /// The sending end that is alone: of [`Sender::try_into_producer`] and of [`spsc`]. May go to another thread, is not
@@ -71,8 +72,11 @@ any_end!([T, P: Peer], Producer<T, P>, "Producer");
 
 impl<T, P: Peer> Producer<T, P> {
     /// Of the only sending end there is, which this one stands for from now on.
-    pub(super) fn new(shared: Arc<Shared<P::Buffer<T>>>) -> Self {
-        Self { side: shared.ring.begin_push(), shared, _not_shared: PhantomData }
+    pub(super) fn new(
+        shared: Arc<Shared<P::Buffer<T>>>,
+        side: <P::Buffer<T> as Buffer>::Push,
+    ) -> Self {
+        Self { side, shared, _not_shared: PhantomData }
     }
 
     #[inline]
@@ -111,8 +115,11 @@ any_end!([T, P: Peer], Consumer<T, P>, "Consumer");
 
 impl<T, P: Peer> Consumer<T, P> {
     /// Of the only receiving end there is, which this one stands for from now on.
-    pub(super) fn new(shared: Arc<Shared<P::Buffer<T>>>) -> Self {
-        Self { side: shared.ring.begin_pop(), shared, _not_shared: PhantomData }
+    pub(super) fn new(
+        shared: Arc<Shared<P::Buffer<T>>>,
+        side: <P::Buffer<T> as Buffer>::Pop,
+    ) -> Self {
+        Self { side, shared, _not_shared: PhantomData }
     }
 
     /// The value that comes next, left where it is. None if the channel was empty at one moment of the call.

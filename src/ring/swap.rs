@@ -34,10 +34,26 @@
 //!
 //! # Rules that are easy to break
 //!
-//! - No user code runs between taking the private cell and the exchange: no clone, no drop, no allocation.
-//! - A turn is compared modulo its width and signed ([`Ring::laps_ahead`]).
+//! Each with the fault that is planted against it (`loom-tests`), or the test.
+//!
+//! - An entry is loaded with Acquire and exchanged with Release; a failed exchange is tried again from a new load.
+//!   (`R1_push`, `R1_load`, `R2_pop`, `R2_load`)
+//! - The bounds are stored with Release and loaded with Acquire: see \[R3\]. (`R3_store`, `R3_load`)
+//! - A turn is compared modulo its width and signed ([`Ring::laps_ahead`]). (`no_wrap`)
+//! - Who was handed a cell keeps it, or the number of cells shrinks; a thread's number goes back after its last operation.
+//!   (`cell_forgotten`, `late_id`)
+//! - Who becomes alone on its side reads the count of ends before it looks at an entry (\[C1\], \[C3\] of `shared.rs`); its
+//!   first bound may be old. (`C1_load`, `C3_load`, `old_bound`)
+//! - What takes values out while a consumer may be alone takes them by that consumer: there is no eviction, and senders that
+//!   empty an abandoned ring begin when the last consumer is gone. (`C3_drop`, `drain_beside`)
+//! - A ring is closed by the drop of its last end on a side, and by nothing else; the count is read before the last look.
+//!   (`no_last_look`, `no_second_count`)
+//! - No user code runs between taking the private cell and the exchange: no clone, no drop, no allocation, no iterator.
+//!   (`tests/ring_batch.rs`: iterators that use the channel of their own batch)
+//! - There is no third way to an end: clones come from ends that clone, nothing is upgraded from anything weaker.
+//! - `len` looks at the head a second time; one pass may give a length that never was. (`len_once`, `R4_load`)
 //! - A bound may be pushed back by a thread that stalled before it stored it. That costs the next operation a walk
-//!   of at most one lap, never an answer.
+//!   of at most one lap, never an answer. (`a_bound_that_was_pushed_back_costs_a_walk_never_an_answer`)
 //!
 //! # Limits
 //!
@@ -147,7 +163,7 @@ impl Drop for Moved<'_> {
         // A batch takes long, and others may have come further meanwhile: the bound is not pushed back on purpose.
         let now = self.bound.load(Ordering::Relaxed); // [relaxed] a look before the store
         if self.to != self.from && (now.wrapping_sub(self.to) as i64) < 0 {
-            self.bound.store(self.to, order("R3_store", Ordering::Release)); // [R3]
+            self.bound.store(self.to, order("R3_batch", Ordering::Release)); // [R3]
         }
     }
 }
