@@ -755,4 +755,32 @@ mod tests {
         let left = [ring.pop(), ring.pop()].map(|popped| popped.map(|(_, value)| value));
         assert_eq!(left, [Some(2), Some(7)]); // the second found the first one's 7 before its own
     }
+
+    /// Turns wrap while threads are at it, and every answer is known: each thread has one value in the ring at most, so
+    /// there is room for its push; and has one in it when it pops, so there is something. The turns are wide enough for a
+    /// thread that is stopped in between: the others do not get round half of them meanwhile.
+    #[test]
+    fn turns_wrap_between_real_threads() {
+        const EACH: u64 = 40;
+        for (round, threads) in (0..3_000).zip([2, 3, 4].into_iter().cycle()) {
+            let lap = (1 << 20) - EACH / 2; // so they wrap half-way
+            let ring = Ring::shaped(Shape { turn_bits: 20, lap, ..Shape::new(threads) });
+            let (ring, pushed, popped) = (&ring, &AtomicU64::new(0), &AtomicU64::new(0));
+            thread::scope(|scope| {
+                for first in 0..threads as u64 {
+                    scope.spawn(move || {
+                        for value in first * EACH..(first + 1) * EACH {
+                            assert!(ring.push(value).is_ok(), "full with room, round {round}");
+                            pushed.fetch_add(value, Ordering::Relaxed); // [relaxed] joined
+                            let (_, value) = ring.pop().expect("empty with a value in it");
+                            popped.fetch_add(value, Ordering::Relaxed); // [relaxed] joined
+                        }
+                    });
+                }
+            });
+            let sums = [pushed, popped].map(|sum| sum.load(Ordering::Relaxed)); // [relaxed] joined
+            assert_eq!(sums[0], sums[1], "round {round}");
+            assert!(ring.is_empty() && !ring.is_full());
+        }
+    }
 }
