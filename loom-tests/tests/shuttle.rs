@@ -348,6 +348,31 @@ fn batches_that_wait_share_two_entries() {
     });
 }
 
+/// Promise: a batch wakes as many as it has values for, or made room for. Method: nothing comes after it.
+#[test]
+fn a_batch_wakes_whom_it_serves() {
+    schedules(|| {
+        let (sender, receiver) = channel(shape(2));
+        let receiving = [(), ()].map(|()| {
+            let receiver = receiver.clone();
+            thread::spawn(move || receiver.recv().expect("a sender is held"))
+        });
+        assert!(sender.send_many([1, 2]).is_ok_and(|sent| sent == 2));
+        assert_eq!(join(receiving).iter().sum::<u64>(), 3);
+
+        assert!(sender.send_many([3, 4]).is_ok_and(|sent| sent == 2));
+        let sending = [5, 6].map(|value| {
+            let sender = sender.clone();
+            thread::spawn(move || sender.send(value).expect("a receiver is held"))
+        });
+        let mut values = Vec::new();
+        assert!(receiver.recv_many(&mut values, 2).is_ok_and(|received| received == 2));
+        join(sending);
+        values.extend(receiver.try_iter());
+        assert_eq!(values.iter().sum::<u64>(), 18);
+    });
+}
+
 /// Promise: the same of ends that are alone; beside the producer, which waits, its consumer sleeps and is woken.
 #[test]
 fn ends_that_are_alone_wait_for_each_other() {
@@ -420,13 +445,18 @@ fn the_end_comes_after_the_last_value() {
             thread::spawn(move || sender.try_send(value).expect("room for three"))
         });
         drop(sender);
+        let in_batches: bool = thread_rng().r#gen();
         let receiving = [(), ()].map(|()| {
             let receiver = receiver.clone();
             thread::spawn(move || {
-                let mut count = 0;
+                let (mut count, mut values) = (0, Vec::new());
                 loop {
-                    match receiver.try_recv() {
-                        Ok(_) => count += 1,
+                    let received = match in_batches {
+                        true => receiver.try_recv_many(&mut values, 2),
+                        false => receiver.try_recv().map(|_| 1),
+                    };
+                    match received {
+                        Ok(received) => count += received,
                         Err(TryRecvError::Empty) => thread::yield_now(),
                         Err(TryRecvError::Disconnected) => return count,
                     }

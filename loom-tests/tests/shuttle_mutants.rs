@@ -21,7 +21,10 @@ const MUTANTS: &[(&str, &str)] = &[
     ("cell_forgotten", "calls_on_one_entry"),
     ("no_drop", "what_is_left"),
     // ring/alone.rs
-    ("old_bound", "two_senders_and_a_consumer"),
+    ("old_bound", "batches_and_turns"),
+    ("count_late", "batches_and_turns"),
+    ("two_producers", "batches_and_turns"),
+    ("two_consumers", "batches_and_turns"),
     // ring/direct.rs
     ("full_unseen", "two_counters"),
     ("empty_unseen", "two_counters"),
@@ -36,10 +39,18 @@ const MUTANTS: &[(&str, &str)] = &[
     ("late_key", "two_senders_and_two_receivers"),
     ("cancel_always", "two_senders_and_two_receivers"),
     ("sleep_again", "two_senders_and_two_receivers"),
-    // ring/channel.rs
+    // ring/shared.rs
     ("no_last_look", "the_end_comes"),
+    ("no_last_looks", "the_end_comes"),
     ("no_second_count", "nothing_stays_behind"),
+    ("no_batch_count", "nothing_stays_behind"),
+    ("sleep_blind", "two_senders_and_two_receivers"),
+    ("tell_one", "a_batch_wakes"),
+    ("room_for_one", "a_batch_wakes"),
 ];
+
+/// More than without a fault: a child ends with the first schedule that fails.
+const SCHEDULES: &str = "100000";
 
 /// For one mutant; a model that runs longer has no end.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -66,6 +77,7 @@ fn is_caught(mutant: &str, models: &str) -> (bool, f64) {
     let child = Command::new(std::env::current_exe().expect("the test's own path"))
         .args([&format!("shuttle_models::{models}"), "--test-threads=2"])
         .env("MUTANT", mutant)
+        .env("SCHEDULES", SCHEDULES)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
