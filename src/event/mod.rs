@@ -41,8 +41,10 @@
 //!    A task that was chosen and dropped before it looked passes its wake on too: nobody else would look.
 //!
 //! A task enters the list and the count under the list's lock, so a notifier that took a count finds, under the same lock,
-//! every task that was counted. It chooses among those that registered before its own step of the epoch only: a task
-//! that came later has looked since, and must not take the place of a thread that sleeps.
+//! every task that was counted. It may choose one that came later, after its step of the epoch. That one has looked since,
+//! and its count now stands for whoever was not chosen. (To choose among those from before the step only was tried, and
+//! loses a wake-up: of two notifiers the later one takes the task that the earlier one's count was for, and the earlier one
+//! then finds nobody that it may take.)
 //!
 //! So the count may be too high (a wake that comes late, when its sleeper has gone on by itself, can end a newer sleep,
 //! whose count stays), which costs a useless wake, but never too low. Nor can it run over: a registration that
@@ -214,23 +216,23 @@ impl EventCount {
                 order("E2_wake", Ordering::AcqRel), // [E2] [E3]
                 Ordering::Relaxed,                  // [relaxed] tried again
             ) {
-                Ok(_) => return self.choose(count, epoch(next)),
+                Ok(_) => return self.choose(count),
                 Err(seen) => state = seen,
             }
         }
     }
 
-    /// Wakes those whose counts were taken out by the step to that epoch.
+    /// Wakes so many, whose counts were taken out.
     #[cfg(feature = "async")]
-    fn choose(&self, count: usize, epoch: u32) {
-        let threads = count - self.tasks.wake(count, epoch);
+    fn choose(&self, count: usize) {
+        let threads = count - self.tasks.wake(count);
         if threads > 0 {
             self.futex.wake(&self.state, threads);
         }
     }
 
     #[cfg(not(feature = "async"))]
-    fn choose(&self, count: usize, _epoch: u32) {
+    fn choose(&self, count: usize) {
         self.futex.wake(&self.state, count);
     }
 

@@ -50,7 +50,6 @@ struct List {
 
 struct Waiting {
     number: u64,
-    epoch: u32,
     waker: Waker,
 }
 
@@ -60,15 +59,11 @@ impl Tasks {
         Self { any: AtomicUsize::new(0), list: Mutex::new(list) }
     }
 
-    /// Wakes up to `count` tasks that registered before the step to that epoch, the oldest first; says how many.
-    pub(super) fn wake(&self, count: usize, epoch: u32) -> usize {
-        if self.any.load(Ordering::Relaxed) == 0 {
-            // [relaxed]
-            return 0;
-        }
+    /// Wakes up to `count` tasks, the oldest first; says how many.
+    pub(super) fn wake(&self, count: usize) -> usize {
         let mut woken = 0;
         while woken < count
-            && let Some(waker) = self.choose(epoch)
+            && let Some(waker) = self.choose()
         {
             woken += 1;
             waker.wake();
@@ -76,12 +71,11 @@ impl Tasks {
         woken
     }
 
-    fn choose(&self, epoch: u32) -> Option<Waker> {
-        let mut list = self.list.lock();
-        let came_before = |first: &Waiting| (first.epoch.wrapping_sub(epoch) as i32) < 0;
-        if !list.waiting.front().is_some_and(|first| came_before(first) || mutant("late_task")) {
-            return None;
+    fn choose(&self) -> Option<Waker> {
+        if self.any.load(Ordering::Relaxed) == 0 {
+            return None; // [relaxed]
         }
+        let mut list = self.list.lock();
         let chosen = list.waiting.pop_front()?;
         self.any.store(list.waiting.len(), Ordering::Relaxed); // [relaxed] under the lock
         Some(chosen.waker)
@@ -117,9 +111,9 @@ impl EventCount {
         let early = if mutant("any_late") { Some(self.count_task()) } else { None };
         self.tasks.any.store(list.waiting.len() + 1, Ordering::Relaxed); // [relaxed] under the lock
         let before = early.unwrap_or_else(|| self.count_task());
-        let (number, epoch) = (list.next, super::epoch(before));
+        let number = list.next;
         list.next += 1;
-        list.waiting.push_back(Waiting { number, epoch, waker });
+        list.waiting.push_back(Waiting { number, waker });
         drop(list);
         TaskKey { key: self.registered(before), number }
     }
