@@ -622,6 +622,43 @@ fn a_waker_may_use_the_channel_that_it_waits_on() {
     }
 }
 
+/// A waker that does something when it is called, there and then, as an executor does that runs tasks in line.
+struct InLine<F: Fn() + Send + Sync>(F);
+
+impl<F: Fn() + Send + Sync> Wake for InLine<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+/// Promise: of two that wake tasks at once none leaves a task asleep beside a value, whichever tasks they choose.
+/// Method: the waker of the first task is the second one: it takes the values away, lets a third task wait, and sends
+/// values of its own, while the first one has yet to choose whom it wakes for its second value.
+#[test]
+fn two_that_wake_at_once_leave_nobody_asleep() {
+    let (sender, receiver) = bounded(4);
+    let counts: [Arc<Count>; 2] = Default::default();
+    let third = Arc::new(Mutex::new(None));
+    let in_line = Waker::from(Arc::new(InLine({
+        let (sender, receiver) = (sender.clone(), receiver.clone());
+        let (third, count) = (third.clone(), counts[1].clone());
+        move || {
+            assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [1, 2]);
+            let mut waiting = receiver.clone().into_stream();
+            assert!(poll(&mut waiting.next(), &count).is_pending());
+            *third.lock().unwrap() = Some(waiting);
+            assert_eq!(sender.send_many([3, 4, 5]).map_err(drop), Ok(3));
+        }
+    })));
+    let (mut first, mut second) = (receiver.recv_async(), receiver.recv_async());
+    assert!(pin!(&mut first).poll(&mut Context::from_waker(&in_line)).is_pending());
+    assert!(poll(&mut second, &counts[0]).is_pending());
+    assert_eq!(sender.send_many([1, 2]).map_err(drop), Ok(2));
+    assert_eq!(receiver.len(), 3);
+    assert_eq!(counts.each_ref().map(|count| count.wakes()), [1, 1], "three values, three tasks");
+    assert!(third.lock().unwrap().is_some());
+}
+
 /// Promise: an end that is alone stays alone through its futures, and may look between them.
 #[test]
 fn a_consumer_may_look_between_its_futures() {
