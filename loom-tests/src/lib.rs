@@ -18,6 +18,7 @@
 //! | file | what is modelled |
 //! |---|---|
 //! | `tests/shuttle.rs` | histories of the channel, held against a plain queue; engines of up to six threads |
+//! | `tests/shuttle_tasks.rs` | tasks and threads on one channel, futures dropped at any poll |
 //! | `tests/shuttle_mutants.rs` | every rule that does not lean on weak memory broken once: some model must fail |
 //!
 //! The thread that runs the model only prepares, spawns and judges; every party has a thread of its own (`two`,

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 #[path = "shuttle.rs"]
 mod shuttle_models;
+#[path = "shuttle_tasks.rs"]
+mod shuttle_tasks;
 
 /// The fault, and the models that must see it.
 const MUTANTS: &[(&str, &str)] = &[
@@ -47,6 +49,9 @@ const MUTANTS: &[(&str, &str)] = &[
     ("sleep_blind", "two_senders_and_two_receivers"),
     ("tell_one", "a_batch_wakes"),
     ("room_for_one", "a_batch_wakes"),
+    // event/tasks.rs
+    ("task_keeps_wake", "tasks_"),
+    ("cancel_always", "tasks_"),
 ];
 
 /// More than without a fault: a child ends with the first schedule that fails.

@@ -18,9 +18,10 @@
 //! | --- | --- | --- | --- |
 //! | \[R1\] | a push stores the entry | a pop loads it; here when it looks ahead | the value in the cell |
 //! | \[R2\] | a pop stores the entry | a push loads it; here when it looks ahead | the cell was read out and may be written |
-//! | \[R3\] | the bound is stored after each run, and when the end ends | whoever starts at it | as on the ring's page |
+//! | \[R3\] | the bound is stored after each operation | whoever starts at it | as on the ring's page |
 //!
-//! The bound falls behind by the run that is under way; it is a lower bound, and who starts there walks.
+//! \[relaxed\]: the bound that a state begins with. All who stored it before are gone, and their count-down, pair C1 or C3
+//! of [`super::shared`], has brought it, and their entries, along.
 //!
 //! A store is not an exchange: when a push returns, the value may still be on its way to the other processors.
 //! Whoever learns of the push by anything that synchronises finds it; a clock on the wall does not. See
@@ -78,7 +79,7 @@ impl<T> Buffer for Ring<T> {
     type Pop = Alone;
 
     fn begin_push(&self) -> Alone {
-        let mut end = Alone::new(self.tail.load(order("R3_begin", Ordering::Acquire))); // [R3]
+        let mut end = Alone::new(self.tail.load(Ordering::Relaxed)); // [relaxed]
         if mutant("count_late") {
             self.look_for_room(&mut end);
         }
@@ -86,7 +87,7 @@ impl<T> Buffer for Ring<T> {
     }
 
     fn begin_pop(&self) -> Alone {
-        let mut end = Alone::new(self.head.load(order("R3_begin", Ordering::Acquire))); // [R3]
+        let mut end = Alone::new(self.head.load(Ordering::Relaxed)); // [relaxed]
         if mutant("count_late") {
             self.look_for_value(&mut end);
         }
