@@ -306,7 +306,7 @@ fn receives_may_race_each_other() {
 /// Method: each future races one that is ready after a poll or two; values of a send that gave up are taken back.
 #[test]
 fn sends_and_receives_may_give_up_all_the_time() {
-    const EACH: usize = 1_500;
+    const EACH: usize = 300; // Tasks that do not sleep keep the threads waiting for a processor.
     for executor in EXECUTORS {
         for capacity in [1, 3] {
             let (sender, receiver) = bounded(capacity);
@@ -395,6 +395,29 @@ fn ten_thousand_tasks_wait_on_one_channel() {
 
 // ---- the end ---------------------------------------------------------------------------------------------------------
 
+/// That future, which counts itself in when it begins to wait.
+async fn counting<F: Future>(waiting: Arc<AtomicUsize>, future: F) -> F::Output {
+    let (mut future, mut counted) = (pin!(future), false);
+    future::poll_fn(|context| {
+        let polled = future.as_mut().poll(context);
+        if polled.is_pending() && !std::mem::replace(&mut counted, true) {
+            waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        polled
+    })
+    .await
+}
+
+/// Drops that end when so many wait.
+fn leaving<E: Send + 'static>(end: E, waiting: Arc<AtomicUsize>, count: usize) -> Job {
+    job(async move {
+        while waiting.load(Ordering::Relaxed) < count {
+            future::yield_now().await;
+        }
+        drop(end);
+    })
+}
+
 /// Promise: when the last end of a side goes, every task of the other one is woken: receivers learn of the end, senders
 /// get their values back.
 #[test]
@@ -402,29 +425,31 @@ fn the_end_wakes_every_task() {
     const TASKS: usize = 20;
     for executor in EXECUTORS {
         let (sender, receiver) = bounded::<u8>(1);
-        let mut jobs = Vec::new();
+        let (mut jobs, waiting) = (Vec::new(), Arc::<AtomicUsize>::default());
         for _ in 0..TASKS {
-            let (stream, receiver) = (receiver.clone(), receiver.clone());
-            jobs.push(job(async move { assert_eq!(receiver.recv_async().await, Err(RecvError)) }));
-            let mut stream = stream.into_stream();
-            jobs.push(job(async move { assert_eq!(stream.next().await, None) }));
+            let (receiver, count) = (receiver.clone(), waiting.clone());
+            jobs.push(job(async move {
+                assert_eq!(counting(count, receiver.recv_async()).await, Err(RecvError));
+                assert_eq!(receiver.into_stream().next().await, None);
+            }));
+            let (mut stream, count) = (receiver.clone().into_stream(), waiting.clone());
+            jobs.push(job(async move { assert_eq!(counting(count, stream.next()).await, None) }));
         }
-        let leaver = thread::spawn(move || drop(sender));
+        jobs.push(leaving(sender, waiting, 2 * TASKS));
         executor.run(jobs);
-        leaver.join().unwrap();
 
         let (sender, receiver) = bounded(1);
         sender.send(TASKS).unwrap();
-        let mut jobs = Vec::new();
+        let (mut jobs, waiting) = (Vec::new(), Arc::<AtomicUsize>::default());
         for number in 0..TASKS {
-            let sender = sender.clone();
+            let (sender, count) = (sender.clone(), waiting.clone());
             jobs.push(job(async move {
-                assert_eq!(sender.send_async(number).await, Err(SendError(number)));
+                let sent = counting(count, sender.send_async(number)).await;
+                assert_eq!(sent, Err(SendError(number)));
             }));
         }
-        let leaver = thread::spawn(move || drop(receiver));
+        jobs.push(leaving(receiver, waiting, TASKS));
         executor.run(jobs);
-        leaver.join().unwrap();
         assert!(sender.is_empty());
     }
 }

@@ -15,6 +15,8 @@
 //! A run is over when nobody is left to be moved. Then nobody may wait for what is there (a value, a free place, the
 //! end), and every value is where it was said to be: received, refused, or in the ring, and dropped once.
 //!
+//! (On one thread it is all one which barrier the ring goes by, so these are not run a second time by fences.)
+//!
 //! Choices are made by replaying a path of them and taking the next branch at its end, as model checkers do; there are no
 //! threads in here, so a run is a function of its path. Interleavings of threads: the models, `loom-tests`.
 
@@ -22,9 +24,6 @@
 
 #[path = "support/ends.rs"]
 mod ends;
-#[cfg(target_os = "linux")]
-#[path = "support/fences.rs"]
-mod fences;
 
 use ends::{Kind, RecvEnd, SendEnd, Sending, for_all_kinds};
 use futures_lite::StreamExt;

@@ -73,7 +73,9 @@
 //!
 //! Capacity 0 (a rendezvous) panics; there is no `unbounded` and no `select!`. At most [`CAPACITY_MAX`] values, and at
 //! most [`THREADS_MAX`] threads of a process may use rings at the same time: the one beyond panics at its first use.
-//! When the last receiver is gone the length is 0 (theirs stays). `Debug` of an error has no quotes.
+//! When the last receiver is gone the length is 0 (theirs stays). A send that is under way while the last receiver goes may
+//! find the room that is made by the going, and answer `Ok`: its value is dropped with the others that nobody received.
+//! (Theirs says Disconnected.) `Debug` of an error has no quotes.
 //!
 //! # Sources
 //!
