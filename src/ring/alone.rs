@@ -18,10 +18,10 @@
 //! | --- | --- | --- | --- |
 //! | \[R1\] | a push stores the entry | a pop loads it; here when it looks ahead | the value in the cell |
 //! | \[R2\] | a pop stores the entry | a push loads it; here when it looks ahead | the cell was read out and may be written |
-//! | \[R3\] | the bound is stored after each operation | whoever starts at it | as on the ring's page |
 //!
-//! \[relaxed\]: the bound that a state begins with. All who stored it before are gone, and their count-down, pair C1 or C3
-//! of [`super::shared`], has brought it, and their entries, along.
+//! The bound is stored after each operation, for whoever starts at it: pair R3 of the ring's page. \[relaxed\]: the bound
+//! that a state begins with. All who stored it before are gone, and their count-down, pair C1 or C3 of [`super::shared`],
+//! has brought it, and their entries, along.
 //!
 //! A store is not an exchange: when a push returns, the value may still be on its way to the other processors.
 //! Whoever learns of the push by anything that synchronises finds it; a clock on the wall does not. See
@@ -224,7 +224,7 @@ impl<T> Ring<T> {
     fn advance(&self, end: &mut Alone, bound: &AtomicU64) {
         end.next += 1;
         end.at = self.next(end.at);
-        bound.store(end.at, order("R3_alone", Ordering::Release)); // [R3]
+        Self::store_bound(bound, end.at);
     }
 
     /// The word of the next entry that holds a value.

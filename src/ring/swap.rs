@@ -445,6 +445,12 @@ impl<T> Ring<T> {
         }
     }
 
+    /// Every position below was done, says an end that is alone.
+    #[inline(always)]
+    pub(super) fn store_bound(bound: &AtomicU64, below: u64) {
+        bound.store(below, order("R3_alone", Ordering::Release)); // [R3]
+    }
+
     /// How many laps the entry is ahead of the position, modulo the width of a turn; negative: behind.
     #[inline]
     pub(super) fn laps_ahead(&self, entry: u64, at: u64) -> i64 {
