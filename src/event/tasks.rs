@@ -66,6 +66,7 @@ impl Tasks {
             && let Some(waker) = self.choose()
         {
             woken += 1;
+            let _held = mutant("wake_locked").then(|| self.list.lock());
             waker.wake();
         }
         woken

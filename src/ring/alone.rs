@@ -131,11 +131,13 @@ impl<T> Buffer for Ring<T> {
     #[inline]
     unsafe fn pop_alone(&self, end: &mut Alone) -> Option<(u64, T)> {
         let word = self.next_value(end)?;
+        let (at, empty) = (end.at, self.turn_after(word ^ FULL));
+        if mutant("read_late") {
+            self.entry(at).store(empty, Ordering::Release); // [R2]
+        }
         let cell = self.cell(word & CELL_MASK);
         // SAFETY: a full entry is changed by a consumer only, and the caller is the one there is: the cell is its own.
         let value = cell.with_mut(|cell| unsafe { cell.read() });
-        let at = end.at;
-        let empty = self.turn_after(word ^ FULL);
         self.entry(at).store(empty, order("R2_alone", Ordering::Release)); // [R2]
         self.advance(end, &self.head);
         // SAFETY: the entry said full, so a push wrote the value, and [R1] makes that visible; the entry says so no more.
