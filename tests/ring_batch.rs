@@ -272,14 +272,13 @@ fn an_iterator_may_use_the_channel_of_its_batch() {
     for capacity in [4, 5, 8, 64] {
         let (sender, receiver) = bounded(capacity);
         let (clone, got) = (sender.clone(), RefCell::new(Vec::new()));
-        let values = (0..40).map(|number| {
+        let values = (0..40).inspect(|number| {
             // So many are in at most: one of the batch, one by the end, two by the clone.
             while receiver.len() + 4 > capacity {
                 got.borrow_mut().push(receiver.try_recv().unwrap());
             }
-            sender.send(1_000 + number).unwrap();
+            sender.send(1_000 + *number).unwrap();
             assert_eq!(clone.try_send_many([2_000 + number, 3_000 + number]).map_err(drop), Ok(2));
-            number
         });
         assert_eq!(sender.send_many(values).map_err(drop), Ok(40));
         let mut got = got.into_inner();

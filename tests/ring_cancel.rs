@@ -366,7 +366,7 @@ impl<'a> Run<'a> {
     }
 
     /// Moves the tasks until nobody is left to be moved, and looks at what they have left.
-    fn to_the_end(mut self) {
+    fn finish(mut self) {
         let (mut drops, mut idle_polls) = (self.world.plan.drops, self.world.plan.idle_polls);
         loop {
             let mut moves = Vec::new();
@@ -435,7 +435,7 @@ fn one_on_each_side_may_drop_its_futures_anywhere() {
                 let mut run = Run::new(plan, path);
                 run.task(Side::Sends, |world, ear| send(world, ear, sender, 3));
                 run.task(Side::Receives, |world, ear| receive(world, ear, receiver, 3));
-                run.to_the_end();
+                run.finish();
             });
             assert!(runs > 300, "{runs}: hardly anything was dropped anywhere");
         }
@@ -457,7 +457,7 @@ fn what_waits_for_a_streams_next_value_may_be_dropped_anywhere() {
                 let mut run = Run::new(plan, path);
                 run.task(Side::Sends, |world, ear| send(world, ear, sender, 3));
                 run.task(Side::Receives, |world, ear| stream(world, ear, receiver, 3));
-                run.to_the_end();
+                run.finish();
             });
             assert!(runs > 300, "{runs}: hardly anything was dropped anywhere");
         }
@@ -478,7 +478,7 @@ fn a_wake_up_that_a_dropped_receiver_got_is_passed_on() {
             }
             run.task(Side::Receives, |world, ear| stream(world, ear, receiver, 1));
             run.task(Side::Sends, |world, ear| send(world, ear, sender, 2));
-            run.to_the_end();
+            run.finish();
         });
         assert!(runs > 3_000, "{runs}: hardly anything was dropped anywhere");
     }
@@ -497,7 +497,7 @@ fn a_wake_up_that_a_dropped_sender_got_is_passed_on() {
             }
             run.task(Side::Sends, |world, ear| send(world, ear, sender, 1));
             run.task(Side::Receives, |world, ear| receive(world, ear, receiver, 2));
-            run.to_the_end();
+            run.finish();
         });
         assert!(runs > 3_000, "{runs}: hardly anything was dropped anywhere");
     }
@@ -517,7 +517,7 @@ fn batches_and_takers_beside_tasks_wake_whom_they_should() {
             run.task(Side::Receives, |world, ear| receive(world, ear, receiver, 1));
             run.task(Side::Receives, |world, ear| receive(world, ear, other, 1));
             run.task(Side::Sends, |world, ear| send(world, ear, sender, 2));
-            run.to_the_end();
+            run.finish();
         });
         assert!(runs > 3_000, "{runs}: hardly anything was dropped anywhere");
     }
