@@ -47,8 +47,8 @@
 //! that nobody else knows, and then one atomic exchange both claims the position and shows the value.
 //!
 //! ```text
-//!   entries:  [lap 7|full |c4] [lap 7|full |c1] [lap 7|empty|c9] [lap 6|full |c2]      one 64-bit word each
-//!                 ^ head                            ^ tail           (a lap behind: it would be full for a push)
+//!   entries:  [lap 7|full |c4] [lap 7|full |c1] [lap 7|empty|c9] [lap 7|empty|c2]      one 64-bit word each
+//!                 ^ head                            ^ tail
 //!   cells:    c0 .. c11        memory for one value each; an entry owns the cell that it names
 //!   threads:  P owns c0, Q owns c3, ...
 //!
