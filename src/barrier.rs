@@ -24,9 +24,10 @@
 //! | fences | a SeqCst fence | a SeqCst fence | everywhere else, and in a process whose system calls are filtered |
 //!
 //! Chosen once, by [`choose`], before anything that needs it is made; until then `light` is the stronger one. If the kernel
-//! refuses later what it has granted before (a filter that came after the start), the process goes over to fences
-//! for good, and that one `heavy` answers false: a `light` that began before may have been too light. Its caller must
-//! not wait without an end. All later ones are whole again.
+//! refuses later what it has granted before (a filter that came after the start), the process goes over to fences for
+//! good. A `light` that began before may have been too light, whichever `heavy` it stands against: so for [`SETTLING`] each
+//! `heavy` answers false, and its caller must not wait without an end. No store stays in a processor's buffer that long,
+//! nor is a change of the way unseen that long.
 //!
 //! # Orderings
 //!
@@ -47,16 +48,24 @@
 //! Source: `membarrier(2)`; the asymmetric fences of P1202 and of folly.
 
 use crate::sync::{Ordering, fence};
+use std::time::Duration;
 
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
 mod way {
+    use super::SETTLING;
     use super::{Ordering, fence};
-    use crate::sync::{AtomicU8, compiler_fence};
+    use crate::sync::{AtomicU8, OnceLock, compiler_fence};
     use crate::sys;
+    use std::time::Instant;
 
     const NOT_CHOSEN: u8 = 0;
     const MEMBARRIER: u8 = 1;
     const FENCES: u8 = 2;
+    /// Fences now, membarrier a moment ago.
+    const CHANGED: u8 = 3;
+
+    /// When the way was changed.
+    static SINCE: OnceLock<Instant> = OnceLock::new();
 
     static WAY: AtomicU8 = AtomicU8::new(NOT_CHOSEN);
 
@@ -84,16 +93,29 @@ mod way {
 
     pub fn heavy() -> bool {
         fence(Ordering::SeqCst); // [B1] this thread's own part, whatever the kernel says
-        if WAY.load(Ordering::Relaxed) != MEMBARRIER {
+        match WAY.load(Ordering::Relaxed) {
             // [relaxed]
-            return true;
+            MEMBARRIER => sys::membarrier() || change(),
+            CHANGED => has_settled(),
+            _ => true,
         }
-        if sys::membarrier() {
-            return true;
-        }
-        WAY.store(FENCES, Ordering::Relaxed); // [relaxed]
+    }
+
+    #[cold]
+    fn change() -> bool {
+        SINCE.get_or_init(Instant::now);
+        WAY.store(CHANGED, Ordering::Relaxed); // [relaxed]
         fence(Ordering::SeqCst); // [B1]
         false
+    }
+
+    #[cold]
+    fn has_settled() -> bool {
+        let settled = SINCE.get_or_init(Instant::now).elapsed() > SETTLING;
+        if settled {
+            WAY.store(FENCES, Ordering::Relaxed); // [relaxed]
+        }
+        settled
     }
 
     pub fn is_asymmetric() -> bool {
@@ -127,6 +149,10 @@ mod way {
         false
     }
 }
+
+/// How long after a change of the way nobody relies on it.
+#[cfg_attr(any(loom, shuttle, not(target_os = "linux")), allow(dead_code))]
+pub const SETTLING: Duration = Duration::from_secs(1);
 
 /// Decides which way this process goes. To be called by the constructor of whatever uses the barrier.
 #[inline]

@@ -17,7 +17,7 @@
 
 #[cfg(not(any(loom, shuttle)))]
 use crate::sync::LazyLock;
-use crate::sync::{SPINS, hint, thread};
+use crate::sync::{SPINS, hint, passed, thread};
 use std::time::{Duration, Instant};
 
 /// How the blocking calls of a channel wait.
@@ -56,20 +56,23 @@ static ALONE: &bool = &true;
 pub struct Backoff {
     strategy: WaitStrategy,
     round: u32,
+    /// Of the whole wait.
+    deadline: Option<Instant>,
+    /// Of waiting awake.
     end: Option<Instant>,
 }
 
 impl Backoff {
     /// Nothing waited yet.
     #[inline]
-    pub const fn new(strategy: WaitStrategy) -> Self {
-        Self { strategy, round: 0, end: None }
+    pub const fn new(strategy: WaitStrategy, deadline: Option<Instant>) -> Self {
+        Self { strategy, round: 0, deadline, end: None }
     }
 
-    /// Waits a moment. False when waiting awake is over and the caller should sleep.
+    /// Waits a moment. False when waiting awake is over and the caller should sleep, or the deadline has passed.
     #[inline]
     pub fn snooze(&mut self) -> bool {
-        if !SPINS {
+        if !SPINS || self.round == 0 && passed(self.deadline) {
             return false;
         }
         self.round += 1;
@@ -91,7 +94,7 @@ impl Backoff {
         let round = self.round - SHORT_ROUNDS;
         if round <= DOUBLING_ROUNDS {
             (0..1 << round).for_each(|_| hint::spin_loop());
-        } else if round <= DOUBLING_ROUNDS + YIELD_ROUNDS {
+        } else if round <= DOUBLING_ROUNDS + YIELD_ROUNDS && !passed(self.deadline) {
             thread::yield_now();
         } else {
             return false;
@@ -105,8 +108,11 @@ impl Backoff {
             return true;
         }
         thread::yield_now();
-        let now = Instant::now();
-        now < *self.end.get_or_insert(now + SPIN_MAX)
+        let (now, deadline) = (Instant::now(), self.deadline);
+        let end = self
+            .end
+            .get_or_insert_with(|| deadline.map_or(now + SPIN_MAX, |at| at.min(now + SPIN_MAX)));
+        now < *end
     }
 }
 
@@ -117,11 +123,18 @@ mod tests {
     #[test]
     fn every_wait_awake_ends() {
         for strategy in [WaitStrategy::Adaptive, WaitStrategy::Spin, WaitStrategy::Park] {
-            let mut backoff = Backoff::new(strategy);
+            let mut backoff = Backoff::new(strategy, None);
             let begun = Instant::now();
             while backoff.snooze() {}
             assert!(strategy != WaitStrategy::Spin || begun.elapsed() >= SPIN_MAX);
             assert!(strategy != WaitStrategy::Park || backoff.round == 1);
+        }
+    }
+
+    #[test]
+    fn no_wait_awake_begins_after_the_deadline() {
+        for strategy in [WaitStrategy::Adaptive, WaitStrategy::Spin, WaitStrategy::Park] {
+            assert!(!Backoff::new(strategy, Some(Instant::now())).snooze());
         }
     }
 }

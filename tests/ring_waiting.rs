@@ -424,3 +424,22 @@ fn a_filter_that_comes_later_hangs_nothing() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("went on"), "{} {said}", output.status);
 }
+
+/// Promise: a deadline that has passed ends a wait at once, whatever the strategy: nobody spins, nobody asks the kernel.
+/// Method: what a wait awake of the longest kind would take, many times over, does not fit in the test's patience.
+#[test]
+fn a_deadline_that_has_passed_ends_every_wait_at_once() {
+    for strategy in [WaitStrategy::Adaptive, WaitStrategy::Spin, WaitStrategy::Park] {
+        let (sender, receiver) = bounded_with(1, strategy);
+        let waits = Task::mine().look().expect("this thread");
+        for _ in 0..1000 {
+            assert_eq!(receiver.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
+        }
+        sender.send(1).unwrap();
+        for _ in 0..1000 {
+            let late = sender.send_deadline(2, Instant::now());
+            assert_eq!(late, Err(SendTimeoutError::Timeout(2)));
+        }
+        assert_eq!(Task::mine().look(), Some(waits), "it slept");
+    }
+}

@@ -54,7 +54,8 @@
 //! # Limits
 //!
 //! The epoch is exact up to 2^32 notifications within one wait. A key that is dropped costs one useless wake.
-//! Wakes are chosen by the kernel: no order among sleepers is promised; tasks are woken in the order they came. A
+//! Wakes are chosen by the kernel: no order among sleepers is promised; tasks are woken in the order they came, and before
+//! threads, which may wait long beside tasks that never cease to wait. A
 //! notifier that finds tasks registered takes the list's lock for a moment. Where the barrier could not be had (its
 //! page says when), one wait ends after [`UNSURE_WAIT`] at most, so that nothing hangs.
 //!
@@ -223,17 +224,8 @@ impl EventCount {
     }
 
     /// Wakes so many, whose counts were taken out.
-    #[cfg(feature = "async")]
     fn choose(&self, count: usize) {
-        let threads = count - self.tasks.wake(count);
-        if threads > 0 {
-            self.futex.wake(&self.state, threads);
-        }
-    }
-
-    #[cfg(not(feature = "async"))]
-    fn choose(&self, count: usize) {
-        self.futex.wake(&self.state, count);
+        Waking { event: self, left: count }.go_on();
     }
 
     /// Ends a registration that no wake has ended. True when a notification came since it was made.
@@ -269,6 +261,35 @@ impl EventCount {
     /// The fault of reading the key when the wait begins.
     fn key_now(&self) -> Key {
         Key { epoch: epoch(self.state.load(Ordering::Relaxed)), sure: true } // [relaxed] a mutant
+    }
+}
+
+/// Wake-ups that are owed: their counts are gone, so nobody else would make them. A waker that panics leaves none behind.
+struct Waking<'a> {
+    event: &'a EventCount,
+    left: usize,
+}
+
+impl Waking<'_> {
+    /// Tasks first, the rest are threads.
+    fn go_on(&mut self) {
+        #[cfg(feature = "async")]
+        while self.left > 0
+            && let Some(waker) = self.event.tasks.choose()
+        {
+            self.left -= 1;
+            self.event.tasks.wake(waker);
+        }
+        let threads = std::mem::take(&mut self.left);
+        if threads > 0 {
+            self.event.futex.wake(&self.event.state, threads);
+        }
+    }
+}
+
+impl Drop for Waking<'_> {
+    fn drop(&mut self) {
+        self.go_on();
     }
 }
 

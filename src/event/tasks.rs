@@ -53,26 +53,27 @@ struct Waiting {
     waker: Waker,
 }
 
+impl TaskKey {
+    /// Does every notifier see the registration? If not, the task must look again soon by itself.
+    pub fn is_sure(&self) -> bool {
+        self.key.sure
+    }
+}
+
 impl Tasks {
     pub(super) fn new() -> Self {
         let list = List { waiting: VecDeque::new(), next: 0 };
         Self { any: AtomicUsize::new(0), list: Mutex::new(list) }
     }
 
-    /// Wakes up to `count` tasks, the oldest first; says how many.
-    pub(super) fn wake(&self, count: usize) -> usize {
-        let mut woken = 0;
-        while woken < count
-            && let Some(waker) = self.choose()
-        {
-            woken += 1;
-            let _held = mutant("wake_locked").then(|| self.list.lock());
-            waker.wake();
-        }
-        woken
+    /// Wakes a task that was chosen.
+    pub(super) fn wake(&self, waker: Waker) {
+        let _held = mutant("wake_locked").then(|| self.list.lock());
+        waker.wake();
     }
 
-    fn choose(&self) -> Option<Waker> {
+    /// Takes the oldest task out of the list, to be woken.
+    pub(super) fn choose(&self) -> Option<Waker> {
         if self.any.load(Ordering::Relaxed) == 0 {
             // [relaxed]
             return None;
@@ -122,13 +123,17 @@ impl EventCount {
 
     /// Is the registration still waiting to be chosen? If so it has that waker from now on.
     pub fn is_listening(&self, key: &TaskKey, waker: &Waker) -> bool {
+        let list = self.tasks.list.lock();
+        let Some(place) = list.place(key.number) else { return false };
+        if list.waiting[place].waker.will_wake(waker) || mutant("keep_waker") {
+            return true;
+        }
+        drop(list);
         let mut waker = waker.clone();
         let mut list = self.tasks.list.lock();
         let Some(place) = list.place(key.number) else { return false };
-        if !mutant("keep_waker") {
-            std::mem::swap(&mut list.waiting[place].waker, &mut waker);
-        }
-        drop(list);
+        std::mem::swap(&mut list.waiting[place].waker, &mut waker);
+        drop(list); // before the old waker
         true
     }
 
@@ -142,10 +147,5 @@ impl EventCount {
             None if mutant("task_keeps_wake") => {}
             None => self.wake(1),
         }
-    }
-
-    /// Ends a registration that was chosen, by who looks for what it was woken for.
-    pub fn accept_task(&self, key: TaskKey) {
-        let TaskKey { .. } = key;
     }
 }

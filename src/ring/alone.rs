@@ -173,7 +173,7 @@ impl<T> Buffer for Ring<T> {
 
     /// By exchanges: several may do it at once, and a consumer's stores have all happened before.
     fn abandon(&self, wanted: Option<u64>) -> Option<T> {
-        Discard { ring: self, wanted }.drop_each()
+        Discard { ring: self, wanted, popping: false }.drop_each()
     }
 
     fn len(&self) -> usize {
@@ -198,23 +198,30 @@ struct Discard<'a, T> {
     ring: &'a Ring<T>,
     /// The position of the value that is to come back.
     wanted: Option<u64>,
+    /// Is it the pop that is under way? One that panics (too many threads) would do so again.
+    popping: bool,
 }
 
 impl<T> Discard<'_, T> {
-    fn drop_each(&self) -> Option<T> {
-        while let Some((at, value)) = self.ring.pop() {
+    fn drop_each(&mut self) -> Option<T> {
+        loop {
+            self.popping = true;
+            let popped = self.ring.pop();
+            self.popping = false;
+            let (at, value) = popped?;
             if self.wanted == Some(at) {
                 return Some(value);
             }
         }
-        None
     }
 }
 
 impl<T> Drop for Discard<'_, T> {
     fn drop(&mut self) {
         self.wanted = None;
-        self.drop_each();
+        if !self.popping {
+            self.drop_each();
+        }
     }
 }
 

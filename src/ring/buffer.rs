@@ -13,9 +13,9 @@ pub trait Buffer {
     /// The values.
     type Item;
     /// The state of a push side that is alone.
-    type Push;
+    type Push: Send;
     /// The state of a pop side that is alone.
-    type Pop;
+    type Pop: Send;
 
     /// The state of a push side that is alone from now on.
     fn begin_push(&self) -> Self::Push;
@@ -102,6 +102,7 @@ pub trait Buffer {
 /// How many ends may be on the other side of one that is alone: [`Many`] or [`One`].
 pub trait Peer: sealed::Sealed {
     /// What holds the values then.
+    #[doc(hidden)]
     type Buffer<T>: Buffer<Item = T>;
 }
 

@@ -190,7 +190,7 @@ pub struct Layout {
 
 impl Layout {
     /// Room for every thread there may be.
-    pub const ALL: Self = Self { near: 16, chunks: 13, chunk_bits: 4 };
+    pub const ALL: Self = Self { near: 16, chunks: 12, chunk_bits: 4 };
 
     /// Seats in the whole table.
     pub const fn seats(&self) -> usize {

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 ///
-/// If `capacity` is 0 or more than [`CAPACITY_MAX`](super::CAPACITY_MAX).
+/// If `capacity` is 0 or more than [`CAPACITY_MAX`](super::CAPACITY_MAX), or so many values are more than can be addressed.
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     bounded_with(capacity, WaitStrategy::default())
 }

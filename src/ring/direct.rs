@@ -76,7 +76,7 @@ impl<T> Direct<T> {
     ///
     /// If `capacity` is 0 or more than [`CAPACITY_MAX`](super::CAPACITY_MAX).
     pub fn new(capacity: usize) -> Self {
-        super::swap::check_capacity(capacity);
+        super::swap::check_capacity::<T>(capacity);
         let cells = capacity.next_power_of_two();
         Self {
             cells: (0..cells).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
@@ -186,11 +186,11 @@ impl<T> Buffer for Direct<T> {
     type Pop = Side;
 
     fn begin_push(&self) -> Side {
-        Side { own: 0, limit: self.capacity }
+        Side { own: self.seen_tail(), limit: self.seen_head() + self.capacity }
     }
 
     fn begin_pop(&self) -> Side {
-        Side { own: 0, limit: 0 }
+        Side { own: self.seen_head(), limit: self.seen_tail() }
     }
 
     // SAFETY: what the trait asks of the caller.

@@ -57,11 +57,13 @@ macro_rules! sending_end {
             }
 
             /// Sends all values, in their order, and waits while the ring is full; says how many. Others' values may
-            /// come in between. Receivers are told once for what fitted in without waiting, not for each value.
+            /// come in between. Receivers are told of the first value at once, and of the others when the batch is over
+            /// or has to wait for room; until then a sleeping receiver sleeps on, and a consumer of `spsc` does not see
+            /// them. So an iterator that takes its time delays what it gave before: a loop with `send` does not.
             ///
             /// If the iterator panics, what it gave before is sent. It may use this channel; but it must not wait for
             /// what a receiver does with a value of this batch, who may not have been told of it yet (waiting for room by
-            /// `send` is fine).
+            /// `send` or `send_async` is fine).
             ///
             /// # Errors
             ///
@@ -148,7 +150,8 @@ macro_rules! receiving_end {
             }
 
             /// Receives up to `limit` values to the end of the vector, waiting for the first; says how many. Senders are
-            /// told of the room once, not for each value. `limit` 0 receives nothing and does not wait.
+            /// told of the room once, not for each value. `limit` 0 receives nothing and does not wait. It goes on as long
+            /// as there is more: with a limit beyond the capacity, and senders that keep up, for as many values.
             ///
             /// # Errors
             ///

@@ -16,6 +16,9 @@
 //!
 //! # Limits
 //!
+//! A future that was polled and is then neither polled nor dropped keeps its place, and swallows the wake-up that reaches
+//! it: whoever loses interest must drop it. The same for a stream that waits.
+//!
 //! There is no runtime in here and no time: a deadline is the executor's. A registration takes a lock for a moment, and
 //! so does the wake-up of a task; nothing else does. A task that always finds something never yields to its executor.
 
@@ -38,6 +41,8 @@ pub trait Sending {
     fn attempt(&mut self, value: Self::Item) -> Result<(), TrySendError<Self::Item>>;
     /// Where it waits.
     fn room(&self) -> &EventCount;
+    /// Before it waits.
+    fn call_receivers(&self);
 }
 
 /// A receiving end as a future has it.
@@ -48,8 +53,8 @@ pub trait Receiving {
     fn attempt(&mut self) -> Result<Self::Item, TryRecvError>;
     /// Where it waits.
     fn items(&self) -> &EventCount;
-    /// Values that are there.
-    fn len(&self) -> usize;
+    /// Values that nobody else can take.
+    fn at_least(&self) -> usize;
 }
 
 macro_rules! sending {
@@ -64,12 +69,16 @@ macro_rules! sending {
             fn room(&self) -> &EventCount {
                 self.shared.room()
             }
+
+            fn call_receivers(&self) {
+                self.shared.call_receivers();
+            }
         }
     };
 }
 
 macro_rules! receiving {
-    ([$($generics:tt)+], $Lent:ty) => {
+    ([$($generics:tt)+], $Lent:ty, $is_alone:literal) => {
         impl<$($generics)+> Receiving for $Lent {
             type Item = T;
 
@@ -81,8 +90,8 @@ macro_rules! receiving {
                 self.shared.items()
             }
 
-            fn len(&self) -> usize {
-                self.shared.ring.len()
+            fn at_least(&self) -> usize {
+                if $is_alone { self.shared.ring.len() } else { 0 }
             }
         }
     };
@@ -90,10 +99,10 @@ macro_rules! receiving {
 
 sending!([T], &Sender<T>);
 sending!([T, P: Peer], &mut Producer<T, P>);
-receiving!([T], &Receiver<T>);
-receiving!([T], Receiver<T>);
-receiving!([T, P: Peer], &mut Consumer<T, P>);
-receiving!([T, P: Peer], Consumer<T, P>);
+receiving!([T], &Receiver<T>, false);
+receiving!([T], Receiver<T>, false);
+receiving!([T, P: Peer], &mut Consumer<T, P>, true);
+receiving!([T, P: Peer], Consumer<T, P>, true);
 
 /// A task's place at an event count. Who has it gives it up when dropped.
 #[derive(Default)]
@@ -108,10 +117,8 @@ impl Place {
         waker: &Waker,
         mut attempt: impl FnMut(&mut E) -> Option<A>,
     ) -> Poll<A> {
-        // Woken: this is the look that the wake was for. Not woken: the place in the list is good still.
-        if let Some(key) = self.0.take_if(|key| !event(end).is_listening(key, waker)) {
-            event(end).accept_task(key);
-        }
+        // Woken: this is the look that the wake was for, and the key has done its duty. Not woken: the place is good still.
+        let _done = self.0.take_if(|key| !event(end).is_listening(key, waker));
         if let Some(answer) = attempt(end) {
             self.leave(event(end));
             return Poll::Ready(answer);
@@ -119,14 +126,17 @@ impl Place {
         if self.0.is_some() {
             return Poll::Pending;
         }
-        self.0 = Some(event(end).listen_task(waker));
-        match if mutant("poll_blind") { None } else { attempt(end) } {
-            Some(answer) => {
-                self.leave(event(end));
-                Poll::Ready(answer)
-            }
-            None => Poll::Pending,
+        let key = event(end).listen_task(waker);
+        let is_sure = key.is_sure();
+        self.0 = Some(key);
+        let answer = if mutant("poll_blind") { None } else { attempt(end) };
+        if answer.is_some() || !is_sure {
+            self.leave(event(end));
         }
+        if !is_sure {
+            waker.wake_by_ref(); // the barrier is being changed: this task looks again by itself
+        }
+        answer.map_or(Poll::Pending, Poll::Ready)
     }
 
     fn leave(&mut self, event: &EventCount) {
@@ -137,6 +147,8 @@ impl Place {
 }
 
 /// A receive on its way: `recv_async` of a receiver or a consumer.
+///
+/// Once polled it is to be polled on or dropped: one that is kept aside swallows the wake-up that reaches it.
 #[must_use = "a future does nothing unless it is polled"]
 pub struct RecvFuture<E: Receiving> {
     end: E,
@@ -176,6 +188,8 @@ impl<E: Receiving> Drop for RecvFuture<E> {
 }
 
 /// A send on its way: `send_async` of a sender or a producer.
+///
+/// Once polled it is to be polled on or dropped: one that is kept aside swallows the wake-up that reaches it.
 #[must_use = "a future does nothing unless it is polled"]
 pub struct SendFuture<E: Sending> {
     end: E,
@@ -212,6 +226,7 @@ impl<E: Sending> Future for SendFuture<E> {
             Err(TrySendError::Disconnected(back)) => Some(Err(SendError(back))),
             Err(TrySendError::Full(back)) => {
                 *value = Some(back);
+                end.call_receivers();
                 None
             }
         })
@@ -226,6 +241,8 @@ impl<E: Sending> Drop for SendFuture<E> {
 
 /// What comes: `stream` and `into_stream` of a receiver or a consumer. It ends when the channel is empty and
 /// disconnected.
+///
+/// Once polled it is to be polled on or dropped: one that is kept aside swallows the wake-up that reaches it.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct RecvStream<E: Receiving> {
     receive: RecvFuture<E>,
@@ -249,7 +266,7 @@ impl<E: Receiving> Stream for RecvStream<E> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.receive.end.len(), None)
+        (self.receive.end.at_least(), None)
     }
 }
 

@@ -27,7 +27,7 @@
 //! |---|---|
 //! | `try_send`, `try_recv` | lock-free: a thread stopped at any instruction holds up no other. `Full` and `Empty` are exact: true at one moment of the call |
 //! | `send`, `recv` | sleep only while the ring is full, or empty; no processor time while asleep; one wake for one value |
-//! | batches | each value is an operation of its own, in order; others' values may come in between; the other side is told once |
+//! | batches | each value is an operation of its own, in order; others' values may come in between; the other side is told of the first, and once of the others |
 //! | futures | a value leaves the ring only when a future is ready with it; a dropped one passes its wake-up on |
 //! | order | first in, first out; each value is received once |
 //! | disconnection | what was accepted is received after the last sender is gone; what lies in the ring when the last receiver goes is dropped then and there |
@@ -73,7 +73,8 @@
 //!
 //! Capacity 0 (a rendezvous) panics; there is no `unbounded` and no `select!`. At most [`CAPACITY_MAX`] values, and at
 //! most [`THREADS_MAX`] threads of a process may use rings at the same time: the one beyond panics at its first use.
-//! When the last receiver is gone the length is 0 (theirs stays). A send that is under way while the last receiver goes may
+//! When the last receiver is gone the length is 0 (theirs stays). Among threads and tasks that wait on one side, tasks are
+//! woken first. A send that is under way while the last receiver goes may
 //! find the room that is made by the going, and answer `Ok`: its value is dropped with the others that nobody received.
 //! (Theirs says Disconnected.) `Debug` of an error has no quotes.
 //!

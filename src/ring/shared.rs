@@ -39,7 +39,7 @@ use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendErro
 use super::swap::Ring;
 use crate::barrier;
 use crate::event::EventCount;
-use crate::sync::{AtomicUsize, Ordering, mutant, order, passed};
+use crate::sync::{AtomicUsize, Ordering, SPINS, mutant, order, passed};
 use crate::wait::{Backoff, WaitStrategy};
 use crossbeam_utils::CachePadded;
 use std::iter::once;
@@ -176,9 +176,7 @@ impl<R: Buffer> Shared<R> {
         deadline: Option<Instant>,
         push: &mut impl Push<R::Item>,
     ) -> Result<(), SendTimeoutError<R::Item>> {
-        // What fills the ring may be a batch that has told nobody yet, and whose iterator has called us: if the receivers
-        // slept on, we would wait for them and they for us.
-        self.seldom.items.notify_one();
+        self.call_receivers();
         let mut unsent = Some(value);
         let answer = self.wait(&self.seldom.room, deadline, || {
             let value = unsent.take()?; // put back whenever it comes back
@@ -235,19 +233,24 @@ impl<R: Buffer> Shared<R> {
         mut attempt: impl FnMut() -> Option<A>,
     ) -> Option<A> {
         loop {
-            let mut backoff = Backoff::new(self.seldom.strategy);
+            let mut backoff = Backoff::new(self.seldom.strategy, deadline);
             while backoff.snooze() {
                 if let Some(answer) = attempt() {
                     return Some(answer);
                 }
+            }
+            // In a model a deadline has always passed, and the wait that it ends is to be explored.
+            if SPINS && passed(deadline) {
+                return attempt();
             }
             let key = event.listen();
             if let Some(answer) = if mutant("sleep_blind") { None } else { attempt() } {
                 event.cancel(key);
                 return Some(answer);
             }
-            let notified = event.wait_until(key, deadline);
-            if !notified && passed(deadline) {
+            event.wait_until(key, deadline);
+            // Whether or not a wake came too: this is the look that it was for.
+            if passed(deadline) {
                 return attempt();
             }
         }
@@ -293,7 +296,13 @@ impl<R: Buffer> Shared<R> {
         sent: &mut usize,
         push: &mut impl Push<R::Item>,
     ) -> Option<R::Item> {
-        let mut pushed = Pushed { shared: self, count: 0, sent };
+        let mut pushed = Pushed { shared: self, count: 0, told: 0, sent };
+        if let Err(value) = push.push(values.next()?) {
+            return Some(value);
+        }
+        // The first is told of at once: the iterator may take its time for the others.
+        pushed.count = 1;
+        pushed.tell();
         push.push_many(values, &mut pushed.count)
     }
 
@@ -338,6 +347,12 @@ impl<R: Buffer> Shared<R> {
         let mut popped = Popped { shared: self, count: 0 };
         pop.pop_many(into, limit, &mut popped.count);
         popped.count
+    }
+
+    /// To be called before a wait for room. What fills the ring may be a batch that has told nobody yet, and whose iterator
+    /// has called us: if the receivers slept on, we would wait for them and they for us.
+    pub(super) fn call_receivers(&self) {
+        self.seldom.items.notify_one();
     }
 
     /// There are so many values more: wakes receivers that sleep.
@@ -408,27 +423,45 @@ impl<R: Buffer> Shared<R> {
             }
             // One try: where it was refused, a value that slips in stays until the ring is dropped.
             let _ = barrier::heavy(); // [C2]
+            let _emptied = Emptied(&self.ring); // also when a waker panics
             self.seldom.room.notify_all();
-            self.ring.abandon(None);
         }
     }
 }
 
-/// Values of a batch that are in the ring, and that nobody was told of.
+/// Empties the ring when it goes.
+struct Emptied<'a, R: Buffer>(&'a R);
+
+impl<R: Buffer> Drop for Emptied<'_, R> {
+    fn drop(&mut self) {
+        self.0.abandon(None);
+    }
+}
+
+/// Values of a batch that are in the ring, and of which the receivers are told at the end.
 struct Pushed<'a, R: Buffer> {
     shared: &'a Shared<R>,
     count: usize,
+    told: usize,
     sent: &'a mut usize,
+}
+
+impl<R: Buffer> Pushed<'_, R> {
+    fn tell(&mut self) {
+        let news = self.count - self.told;
+        self.told = self.count;
+        if news > 0 && !(mutant("tell_one") && self.told > 1) {
+            self.shared.tell_of_items(news); // [C2]
+        }
+    }
 }
 
 impl<R: Buffer> Drop for Pushed<'_, R> {
     fn drop(&mut self) {
         *self.sent += self.count;
-        if self.count > 0 {
-            self.shared.tell_of_items(if mutant("tell_one") { 1 } else { self.count }); // [C2]
-            if self.shared.is_abandoned() && !mutant("no_batch_count") {
-                self.shared.ring.abandon(None);
-            }
+        self.tell();
+        if self.count > 0 && self.shared.is_abandoned() && !mutant("no_batch_count") {
+            self.shared.ring.abandon(None);
         }
     }
 }

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 ///
-/// If `capacity` is 0 or more than [`CAPACITY_MAX`](super::CAPACITY_MAX).
+/// If `capacity` is 0 or more than [`CAPACITY_MAX`](super::CAPACITY_MAX), or so many values are more than can be addressed.
 pub fn spsc<T>(capacity: usize) -> (Producer<T, One>, Consumer<T, One>) {
     spsc_with(capacity, WaitStrategy::default())
 }
@@ -81,7 +81,7 @@ impl<T, P: Peer> Producer<T, P> {
 
     #[inline]
     fn parts(&mut self) -> PushLent<'_, P::Buffer<T>> {
-        (&self.shared, Alone { ring: &self.shared.ring, side: &mut self.side })
+        (&self.shared, Lent { ring: &self.shared.ring, side: &mut self.side })
     }
 }
 
@@ -140,7 +140,7 @@ impl<T, P: Peer> Consumer<T, P> {
 
     #[inline]
     fn parts(&mut self) -> PopLent<'_, P::Buffer<T>> {
-        (&self.shared, Alone { ring: &self.shared.ring, side: &mut self.side })
+        (&self.shared, Lent { ring: &self.shared.ring, side: &mut self.side })
     }
 }
 
@@ -160,15 +160,15 @@ impl<T, P: Peer> Drop for Consumer<T, P> {
 }
 
 /// An end that is alone, for as long as it is borrowed: its buffer and its state.
-struct Alone<'a, R, S> {
+struct Lent<'a, R, S> {
     ring: &'a R,
     side: &'a mut S,
 }
 
-type PushLent<'a, R> = (&'a Shared<R>, Alone<'a, R, <R as Buffer>::Push>);
-type PopLent<'a, R> = (&'a Shared<R>, Alone<'a, R, <R as Buffer>::Pop>);
+type PushLent<'a, R> = (&'a Shared<R>, Lent<'a, R, <R as Buffer>::Push>);
+type PopLent<'a, R> = (&'a Shared<R>, Lent<'a, R, <R as Buffer>::Pop>);
 
-impl<R: Buffer> Push<R::Item> for Alone<'_, R, R::Push> {
+impl<R: Buffer> Push<R::Item> for Lent<'_, R, R::Push> {
     #[inline]
     fn push(&mut self, value: R::Item) -> Result<u64, R::Item> {
         // SAFETY: the producer that lends this is the only end on its side (the page above), and has one state, which its
@@ -187,7 +187,7 @@ impl<R: Buffer> Push<R::Item> for Alone<'_, R, R::Push> {
     }
 }
 
-impl<R: Buffer> Pop<R::Item> for Alone<'_, R, R::Pop> {
+impl<R: Buffer> Pop<R::Item> for Lent<'_, R, R::Pop> {
     #[inline]
     fn pop(&mut self) -> Option<(u64, R::Item)> {
         // SAFETY: the consumer that lends this is the only end on its side (the page above), and has one state, which its

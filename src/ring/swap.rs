@@ -103,11 +103,18 @@ struct Seat<T> {
 /// # Panics
 ///
 /// If a ring cannot hold so many.
-pub(super) fn check_capacity(capacity: usize) {
+pub(super) fn check_capacity<T>(capacity: usize) {
     assert!(capacity > 0, "a ring holds at least one value: capacity 0 was asked for");
     assert!(
         capacity <= CAPACITY_MAX,
         "a ring holds at most {CAPACITY_MAX} values: capacity {capacity} was asked for"
+    );
+    // Twice: cells are rounded up to a power of two, and the seats have some.
+    let bytes = size_of::<T>().checked_mul(2 * capacity.next_power_of_two());
+    assert!(
+        bytes.is_some_and(|bytes| bytes < isize::MAX as usize / 2),
+        "a ring of {capacity} values of {} bytes is more than can be addressed",
+        size_of::<T>()
     );
 }
 
@@ -187,7 +194,7 @@ impl<T> Ring<T> {
     /// As [`Ring::new`].
     pub fn shaped(shape: Shape) -> Self {
         let Shape { capacity, turn_bits, lap, seats } = shape;
-        check_capacity(capacity);
+        check_capacity::<T>(capacity);
         assert!(turn_bits <= u64::BITS - TURN_SHIFT, "{turn_bits} bits of turn do not fit");
         let index_bits = capacity.next_power_of_two().ilog2();
         let turn_shift = u64::BITS - turn_bits;
@@ -648,6 +655,12 @@ mod tests {
         assert_eq!(ring.push(9), Err(9));
         assert_eq!(ring.len(), 3);
         assert_eq!(ring.pop(), Some((position(100), 0)));
+    }
+
+    #[test]
+    #[should_panic(expected = "more than can be addressed")]
+    fn a_ring_that_no_memory_holds_is_refused_by_name() {
+        Ring::<[u8; 1 << 46]>::new(1 << 18);
     }
 
     #[test]
