@@ -107,6 +107,11 @@ pub use front::*;
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
+/// What the compiler must refuse is tried with the other examples of the documentation.
+#[cfg(all(doctest, not(loom)))]
+#[doc = include_str!("../tests/refused.md")]
+pub struct Refused;
+
 /// What the model checkers see: loom all of it, shuttle the ring and the event count.
 #[cfg(any(loom, shuttle))]
 pub mod modelled {

@@ -6,11 +6,16 @@
 #[cfg(target_os = "linux")]
 #[path = "support/fences.rs"]
 mod fences;
+#[cfg(target_os = "linux")]
+#[path = "support/sleeper.rs"]
+mod sleeper;
 #[path = "support/values.rs"]
 mod values;
 
+#[cfg(target_os = "linux")]
+use millstream::ring::RecvError;
 use millstream::ring::{
-    CAPACITY_MAX, RecvError, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded,
+    CAPACITY_MAX, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
@@ -225,14 +230,16 @@ fn nothing_stays_in_a_ring_that_nobody_will_read() {
     }
 }
 
+#[cfg(target_os = "linux")] // where it can be seen that somebody sleeps
 #[test]
 fn a_sleeping_sender_gets_its_value_back_and_a_sleeping_receiver_learns_of_the_end() {
     let (sender, receiver) = bounded(1);
     sender.send(1).unwrap();
     let (idle_sender, idle_receiver) = bounded::<u8>(1);
     thread::scope(|scope| {
-        let full = scope.spawn(|| sender.send(2));
-        let empty = scope.spawn(|| idle_receiver.recv());
+        let (one, full) = sleeper::start(scope, || sender.send(2));
+        let (other, empty) = sleeper::start(scope, || idle_receiver.recv());
+        sleeper::asleep(&[one, other]);
         drop(receiver);
         drop(idle_sender);
         assert_eq!(full.join().unwrap().unwrap_err().into_inner(), 2);

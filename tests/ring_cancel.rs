@@ -15,6 +15,8 @@
 //! A run is over when nobody is left to be moved. Then nobody may wait for what is there (a value, a free place, the
 //! end), and every value is where it was said to be: received, refused, or in the ring, and dropped once.
 //!
+//! (On one thread it is all one which barrier the ring goes by, so these are not run a second time by fences.)
+//!
 //! Choices are made by replaying a path of them and taking the next branch at its end, as model checkers do; there are no
 //! threads in here, so a run is a function of its path. Interleavings of threads: the models, `loom-tests`.
 
@@ -22,9 +24,6 @@
 
 #[path = "support/ends.rs"]
 mod ends;
-#[cfg(target_os = "linux")]
-#[path = "support/fences.rs"]
-mod fences;
 
 use ends::{Kind, RecvEnd, SendEnd, Sending, for_all_kinds};
 use futures_lite::StreamExt;
@@ -367,7 +366,7 @@ impl<'a> Run<'a> {
     }
 
     /// Moves the tasks until nobody is left to be moved, and looks at what they have left.
-    fn to_the_end(mut self) {
+    fn finish(mut self) {
         let (mut drops, mut idle_polls) = (self.world.plan.drops, self.world.plan.idle_polls);
         loop {
             let mut moves = Vec::new();
@@ -436,7 +435,7 @@ fn one_on_each_side_may_drop_its_futures_anywhere() {
                 let mut run = Run::new(plan, path);
                 run.task(Side::Sends, |world, ear| send(world, ear, sender, 3));
                 run.task(Side::Receives, |world, ear| receive(world, ear, receiver, 3));
-                run.to_the_end();
+                run.finish();
             });
             assert!(runs > 300, "{runs}: hardly anything was dropped anywhere");
         }
@@ -458,7 +457,7 @@ fn what_waits_for_a_streams_next_value_may_be_dropped_anywhere() {
                 let mut run = Run::new(plan, path);
                 run.task(Side::Sends, |world, ear| send(world, ear, sender, 3));
                 run.task(Side::Receives, |world, ear| stream(world, ear, receiver, 3));
-                run.to_the_end();
+                run.finish();
             });
             assert!(runs > 300, "{runs}: hardly anything was dropped anywhere");
         }
@@ -479,7 +478,7 @@ fn a_wake_up_that_a_dropped_receiver_got_is_passed_on() {
             }
             run.task(Side::Receives, |world, ear| stream(world, ear, receiver, 1));
             run.task(Side::Sends, |world, ear| send(world, ear, sender, 2));
-            run.to_the_end();
+            run.finish();
         });
         assert!(runs > 3_000, "{runs}: hardly anything was dropped anywhere");
     }
@@ -498,7 +497,7 @@ fn a_wake_up_that_a_dropped_sender_got_is_passed_on() {
             }
             run.task(Side::Sends, |world, ear| send(world, ear, sender, 1));
             run.task(Side::Receives, |world, ear| receive(world, ear, receiver, 2));
-            run.to_the_end();
+            run.finish();
         });
         assert!(runs > 3_000, "{runs}: hardly anything was dropped anywhere");
     }
@@ -518,7 +517,7 @@ fn batches_and_takers_beside_tasks_wake_whom_they_should() {
             run.task(Side::Receives, |world, ear| receive(world, ear, receiver, 1));
             run.task(Side::Receives, |world, ear| receive(world, ear, other, 1));
             run.task(Side::Sends, |world, ear| send(world, ear, sender, 2));
-            run.to_the_end();
+            run.finish();
         });
         assert!(runs > 3_000, "{runs}: hardly anything was dropped anywhere");
     }

@@ -4,6 +4,7 @@
 //! a process of its own (a filter of system calls is for good) runs this binary again in a role.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
 
 #[path = "support/child.rs"]
 mod child;

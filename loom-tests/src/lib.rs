@@ -6,6 +6,10 @@
 //! | file | what is modelled |
 //! |---|---|
 //! | `tests/ring.rs` | push, pop, `len`, laps, wrap of turns, first use of a ring, end of a thread, drop |
+//! | `tests/sole.rs` | ends that are alone, by stores, beside every other kind; becoming alone, and company again |
+//! | `tests/direct.rs` | the ring with one end on each side for good; who empties it in the end |
+//! | `tests/batch.rs` | batches: cut by a full ring, by the end, by a panic; who is told |
+//! | `tests/tasks.rs` | futures: woken, dropped at any moment, beside sleeping threads |
 //! | `tests/event.rs` | the event count: no wake-up lost, none kept, under both orders of waking |
 //! | `tests/shutdown.rs` | the channel: blocking ends, deadlines, disconnection on either side |
 //! | `tests/line.rs` | the memory kind: looking without taking, the end of a line, credits |
@@ -26,7 +30,10 @@
 //! own thread takes part was seen to pass in one interleaving, and to miss planted faults.
 //!
 //! Not seen by loom: the accesses that are sequentially consistent (it treats them as AcqRel; the fences it knows), the
-//! kernel's futex, real time, more than about four threads. Laps beyond a handful. Not seen by shuttle: that an
+//! kernel's futex, real time, more than about four threads. Laps beyond a handful. Nor what is between a store and a fence
+//! that follows it: loom changes threads at accesses only, so the fence hides that the store is too weak
+//! (`tests/mutants.rs` says what is done about it). The barrier of `src/barrier.rs` is a pair of fences in a model; that
+//! the system may refuse it, and the short wait for that case, are not seen. Not seen by shuttle: that an
 //! ordering is too weak, or a fence missing; orders that its random numbers do not draw.
 
 #![cfg_attr(not(loom), allow(unused))]

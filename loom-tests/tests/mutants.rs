@@ -13,8 +13,12 @@
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "batch.rs"]
+mod batch;
 #[path = "commit.rs"]
 mod commit;
+#[path = "direct.rs"]
+mod direct;
 #[path = "event.rs"]
 mod event;
 #[path = "line.rs"]
@@ -25,6 +29,10 @@ mod ring;
 mod roster;
 #[path = "shutdown.rs"]
 mod shutdown;
+#[path = "sole.rs"]
+mod sole;
+#[path = "tasks.rs"]
+mod tasks;
 
 /// The fault, and the models that must see it.
 const MUTANTS: &[(&str, &str)] = &[
@@ -72,9 +80,68 @@ const MUTANTS: &[(&str, &str)] = &[
     ("W_sleep", "roster::a_message_is_found"),
     ("W2_call", "roster::a_long_handler"),
     ("W_alone", "roster::a_long_handler"),
-    // ring/channel.rs
+    // event/tasks.rs
+    ("E3_listen", "tasks::a_value_that_was_taken"),
+    ("E2_wake", "tasks::a_value_that_was_taken"),
+    ("any_late", "tasks::a_value_that_was_taken"),
+    ("any_late", "tasks::two_that_wake"),
+    ("task_keeps_wake", "tasks::a_receive_that_is_dropped"),
+    ("task_keeps_wake", "tasks::a_send_that_is_dropped"),
+    ("keep_waker", "tasks::the_last_waker"),
+    ("wake_locked", "tasks::a_waker"),
+    ("keep_count", "tasks::registrations"),
+    ("E1_listen", "tasks::a_task_is_woken"),
+    ("E1_notify", "tasks::a_task_is_woken"),
+    // ring/future.rs
+    ("poll_blind", "tasks::a_task_is_woken"),
+    // ring/alone.rs
+    ("R1_alone", "sole::both_alone_through_one"),
+    ("R1_ahead", "sole::both_alone_through_one"),
+    ("R2_alone", "sole::both_alone_through_one"),
+    ("R2_ahead", "sole::both_alone_through_one"),
+    ("R1_alone", "sole::stores_fill"),
+    ("R1_ahead", "sole::exchanges_fill"),
+    ("R3_alone,E1_notify", "sole::never_empty"),
+    ("R3_alone,E1_notify", "sole::never_full"),
+    ("R3_load", "sole::never_empty"),
+    ("read_late", "sole::both_alone_through_one"),
+    ("no_wrap", "sole::both_alone_through_two"),
+    // ring/channel.rs: who is alone
+    ("C1_alone", "sole::a_sender_that_is_left"),
+    ("C1_drop,E1_notify", "sole::a_sender_that_is_left"),
+    ("two_producers", "sole::a_sender_that_is_left"),
+    ("count_late", "sole::a_sender_that_is_left"),
+    ("C3_alone", "sole::a_receiver_that_is_left"),
+    ("C3_drop,E1_notify", "sole::a_receiver_that_is_left"),
+    ("two_consumers", "sole::a_receiver_that_is_left"),
+    ("count_late", "sole::a_receiver_that_is_left"),
+    // ring/direct.rs
+    ("D1_store", "direct::values_go_through_one"),
+    ("D1_load", "direct::values_go_through_one"),
+    ("D2_store", "direct::values_go_through_one"),
+    ("D2_load", "direct::values_go_through_one"),
+    ("D3_request", "direct::nothing_stays_behind_when"),
+    ("D3_done", "direct::nothing_stays_behind_when"),
+    ("D3_again", "direct::nothing_stays_behind_when"),
+    ("drain_beside", "direct::nothing_stays_behind_when"),
+    ("C3_load", "direct::nothing_stays_behind_when"),
+    // ring/shared.rs and ring/swap.rs: batches
+    ("R3_batch,E1_notify", "batch::empty_is_exact"),
+    ("R3_batch,E1_notify", "batch::full_is_exact"),
+    ("R2_pop", "batch::cells_go_round"),
+    ("tell_one", "batch::a_batch_wakes"),
+    ("room_for_one", "batch::a_batch_taken"),
+    ("no_batch_count", "batch::nothing_stays_behind"),
+    ("no_batch_count", "direct::nothing_stays_behind_of_a_batch"),
+    ("C2_drop", "batch::nothing_stays_behind"),
+    ("no_last_looks", "batch::the_end_comes"),
+    ("C1_load", "batch::the_end_comes"),
+    // ring/shared.rs
     ("C1_load", "shutdown::the_end_comes"),
     ("C1_drop,E1_notify", "shutdown::the_end_comes"),
+    ("C2_drop", "shutdown::nothing_stays_behind"),
+    ("C2_drop", "direct::nothing_stays_behind_when"),
+    ("sleep_blind", "shutdown::a_receiver_waits"),
     ("no_last_look", "shutdown::the_end_comes"),
     ("no_second_count", "shutdown::nothing_stays_behind"),
     ("E1_notify", "shutdown::nothing_stays_behind"),
@@ -92,8 +159,16 @@ const MUTANTS: &[(&str, &str)] = &[
 ];
 
 /// Faults that these models must bear, or what they catch together with another says nothing about the other.
-const BORNE: &[(&str, &str)] =
-    &[("E1_notify", "event::a_notified_waiter_sees"), ("E1_notify", "shutdown::the_end_comes")];
+const BORNE: &[(&str, &str)] = &[
+    ("E1_notify", "event::a_notified_waiter_sees"),
+    ("E1_notify", "shutdown::the_end_comes"),
+    ("E1_notify", "sole::never_empty"),
+    ("E1_notify", "sole::never_full"),
+    ("E1_notify", "sole::a_sender_that_is_left"),
+    ("E1_notify", "sole::a_receiver_that_is_left"),
+    ("E1_notify", "batch::empty_is_exact"),
+    ("E1_notify", "batch::full_is_exact"),
+];
 
 /// For one mutant; a model that runs longer has no end.
 const LIMIT: Duration = Duration::from_secs(60);

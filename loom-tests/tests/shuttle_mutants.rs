@@ -80,7 +80,7 @@ fn every_mutant_is_caught() {
 fn is_caught(mutant: &str, models: &str) -> (bool, f64) {
     let begun = Instant::now();
     let child = Command::new(std::env::current_exe().expect("the test's own path"))
-        .args([&format!("shuttle_models::{models}"), "--test-threads=2"])
+        .args([models, "--test-threads=2"])
         .env("MUTANT", mutant)
         .env("SCHEDULES", SCHEDULES)
         .stdout(Stdio::null())

@@ -26,7 +26,15 @@ fn channel<T>(shape: Shape) -> (Sender<T>, Receiver<T>) {
 
 fn alone<T>(shape: Shape) -> (Producer<T>, Consumer<T>) {
     let (sender, receiver) = channel(shape);
-    (sender.try_into_producer().unwrap(), receiver.try_into_consumer().unwrap())
+    (producer(sender), consumer(receiver))
+}
+
+fn producer<T>(only: Sender<T>) -> Producer<T> {
+    only.try_into_producer().expect("the only sender")
+}
+
+fn consumer<T>(only: Receiver<T>) -> Consumer<T> {
+    only.try_into_consumer().expect("the only receiver")
 }
 
 /// Tries until it is done: a wait that costs the model fewer branches than a sleep.
@@ -109,7 +117,7 @@ fn what_was_seen_is_what_comes() {
 /// One value is there, the producer tries two more, each consumer takes what it finds; then cells go round once more.
 fn producer_alone(shape: Shape) {
     let (sender, receiver) = channel(shape);
-    let (mut producer, keep) = (sender.try_into_producer().unwrap(), receiver.clone());
+    let (mut producer, keep) = (producer(sender), receiver.clone());
     let other = receiver.clone();
     assert!(producer.try_send(1).is_ok());
     let ((mut producer, accepted), first, second) = three(
@@ -144,7 +152,7 @@ fn a_producer_alone_and_two_consumers_on_two_entries() {
 
 fn consumer_alone(shape: Shape) {
     let (sender, receiver) = channel(shape);
-    let (mut consumer, keep) = (receiver.try_into_consumer().unwrap(), sender.clone());
+    let (mut consumer, keep) = (consumer(receiver), sender.clone());
     let other = sender.clone();
     assert!(keep.try_send(1).is_ok());
     let (first, second, (mut consumer, mut got)) = three(
@@ -183,13 +191,13 @@ fn exchange_beside(stores: bool) {
     let (sender, receiver) = channel(shape(1));
     let values = 1..=LAPS;
     let ((), got) = if stores {
-        let mut producer = sender.try_into_producer().unwrap();
+        let mut producer = producer(sender);
         two(
             move || values.for_each(|value| push!(producer, value)),
             move || [(); LAPS as usize].map(|()| pop!(receiver)),
         )
     } else {
-        let mut consumer = receiver.try_into_consumer().unwrap();
+        let mut consumer = consumer(receiver);
         two(
             move || values.for_each(|value| push!(sender, value)),
             move || [(); LAPS as usize].map(|()| pop!(consumer)),
@@ -215,7 +223,7 @@ fn exchanges_fill_what_stores_empty() {
 fn never_empty_beside_a_consumer_alone() {
     explore(2, || {
         let (sender, receiver) = channel(shape(2));
-        let (mut consumer, onlooker) = (receiver.try_into_consumer().unwrap(), sender.clone());
+        let (mut consumer, onlooker) = (consumer(receiver), sender.clone());
         assert!(sender.try_send(0).is_ok());
         two(
             move || {
@@ -238,7 +246,7 @@ fn never_empty_beside_a_consumer_alone() {
 fn never_full_beside_a_producer_alone() {
     explore(2, || {
         let (sender, receiver) = channel(shape(2));
-        let (mut producer, onlooker) = (sender.try_into_producer().unwrap(), receiver.clone());
+        let (mut producer, onlooker) = (producer(sender), receiver.clone());
         assert!(producer.try_send(0).is_ok());
         two(
             move || {
@@ -369,7 +377,7 @@ fn a_receiver_that_is_left_alone_takes_nothing_twice() {
 fn a_producer_that_takes_company_again_loses_nothing() {
     explore(3, || {
         let (sender, receiver) = channel(old(3));
-        let mut producer = sender.try_into_producer().unwrap();
+        let mut producer = producer(sender);
         let handed = Arc::new(loom::sync::Mutex::new(None));
         let given = handed.clone();
         two(
@@ -432,7 +440,7 @@ fn nothing_stays_behind_of_a_consumer_that_goes() {
         let token = Arc::new(());
         let (sender, receiver) = channel(shape(2));
         let (keep, theirs) = (sender.clone(), token.clone());
-        let mut consumer = receiver.try_into_consumer().unwrap();
+        let mut consumer = consumer(receiver);
         assert!(sender.try_send(token.clone()).is_ok());
         let ((), sent) = two(
             move || {
@@ -454,8 +462,7 @@ fn nothing_stays_behind_of_a_producer_whose_receiver_goes() {
     explore(3, || {
         let token = Arc::new(());
         let (sender, receiver) = channel(shape(2));
-        let (mut producer, theirs) =
-            (sender.try_into_producer().unwrap(), [(); 2].map(|()| token.clone()));
+        let (mut producer, theirs) = (producer(sender), [(); 2].map(|()| token.clone()));
         let ((), producer) = two(
             move || drop(receiver),
             move || {

@@ -66,6 +66,7 @@ impl Tasks {
             && let Some(waker) = self.choose()
         {
             woken += 1;
+            let _held = mutant("wake_locked").then(|| self.list.lock());
             waker.wake();
         }
         woken
@@ -73,7 +74,8 @@ impl Tasks {
 
     fn choose(&self) -> Option<Waker> {
         if self.any.load(Ordering::Relaxed) == 0 {
-            return None; // [relaxed]
+            // [relaxed]
+            return None;
         }
         let mut list = self.list.lock();
         let chosen = list.waiting.pop_front()?;

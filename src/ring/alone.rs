@@ -18,11 +18,11 @@
 //! | --- | --- | --- | --- |
 //! | \[R1\] | a push stores the entry | a pop loads it; here when it looks ahead | the value in the cell |
 //! | \[R2\] | a pop stores the entry | a push loads it; here when it looks ahead | the cell was read out and may be written |
-//! | \[R3\] | the bound is stored after each operation | whoever starts at it | as on the ring's page |
 //! | \[R5\] | SeqCst fence between an end's last store and the look by which it says Full or Empty | the same of the other side | one of the two sees the other's store: not Full and Empty of the same values |
 //!
-//! \[relaxed\]: the bound that a state begins with. All who stored it before are gone, and their count-down, pair C1 or C3
-//! of [`super::shared`], has brought it, and their entries, along.
+//! The bound is stored after each operation, for whoever starts at it: pair R3 of the ring's page. \[relaxed\]: the bound
+//! that a state begins with. All who stored it before are gone, and their count-down, pair C1 or C3 of [`super::shared`],
+//! has brought it, and their entries, along.
 //!
 //! A store is not an exchange: when a push returns, the value may still be on its way to the other processors.
 //! Whoever learns of the push by anything that synchronises finds it; a clock on the wall does not. See
@@ -134,11 +134,13 @@ impl<T> Buffer for Ring<T> {
     #[inline]
     unsafe fn pop_alone(&self, end: &mut Alone) -> Option<(u64, T)> {
         let word = self.next_value(end)?;
+        let (at, empty) = (end.at, self.turn_after(word ^ FULL));
+        if mutant("read_late") {
+            self.entry(at).store(empty, Ordering::Release); // [R2]
+        }
         let cell = self.cell(word & CELL_MASK);
         // SAFETY: a full entry is changed by a consumer only, and the caller is the one there is: the cell is its own.
         let value = cell.with_mut(|cell| unsafe { cell.read() });
-        let at = end.at;
-        let empty = self.turn_after(word ^ FULL);
         self.entry(at).store(empty, order("R2_alone", Ordering::Release)); // [R2]
         self.advance(end, &self.head);
         // SAFETY: the entry said full, so a push wrote the value, and [R1] makes that visible; the entry says so no more.
@@ -225,7 +227,7 @@ impl<T> Ring<T> {
     fn advance(&self, end: &mut Alone, bound: &AtomicU64) {
         end.next += 1;
         end.at = self.next(end.at);
-        bound.store(end.at, order("R3_alone", Ordering::Release)); // [R3]
+        Self::store_bound(bound, end.at);
     }
 
     /// The word of the next entry that holds a value.

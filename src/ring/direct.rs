@@ -17,8 +17,8 @@
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! | --- | --- | --- | --- |
-//! | \[D1\] | the producer stores `tail` | the consumer loads it; so does `len` | the values below |
-//! | \[D2\] | the consumer stores `head` | the producer loads it; so does `len` | the cells below were read out and may be written |
+//! | \[D1\] | the producer stores `tail` | the consumer loads it | the values below |
+//! | \[D2\] | the consumer stores `head` | the producer loads it | the cells below were read out and may be written |
 //! | \[D3\] | who has drained says so in `draining` | who drains next | `head` as the last one left it |
 //! | \[D4\] | SeqCst fence between a side's last store and the look by which it says Full or Empty | the same of the other side | one of the two sees the other's store: not Full and Empty of the same values |
 //!
@@ -320,17 +320,9 @@ impl<T> Buffer for Direct<T> {
         Draining { ring: self, asked: 1 }.drain(wanted)
     }
 
+    /// Exact because one of the two counters is the caller's own: it stands still.
     fn len(&self) -> usize {
-        let mut head = self.seen_head();
-        loop {
-            let tail = self.seen_tail();
-            let again = self.seen_head();
-            // Nothing was popped in between, so the two were true together.
-            if again == head || mutant("len_once_direct") {
-                return (tail - head) as usize;
-            }
-            head = again;
-        }
+        (self.seen_tail() - self.seen_head()) as usize
     }
 
     fn capacity(&self) -> usize {
@@ -369,7 +361,7 @@ impl<T> Drop for Draining<'_, T> {
 
 impl<T> Drop for Direct<T> {
     fn drop(&mut self) {
-        if std::mem::needs_drop::<T>() && !mutant("no_drop_direct") {
+        if std::mem::needs_drop::<T>() {
             Rest(self).drop_each();
         }
     }
@@ -387,5 +379,27 @@ impl<T> Rest<'_, T> {
 impl<T> Drop for Rest<'_, T> {
     fn drop(&mut self) {
         self.drop_each();
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::sync::Arc;
+
+    /// What is there when nobody drained: only where the barrier was refused.
+    #[test]
+    fn a_dropped_ring_drops_what_it_holds() {
+        let (token, ring) = (Arc::new(()), Direct::new(3));
+        let (mut push, mut pop) = (ring.begin_push(), ring.begin_pop());
+        for _ in 0..3 {
+            // SAFETY: one state of each side, on one thread.
+            assert!(unsafe { ring.push_alone(&mut push, token.clone()) }.is_ok());
+        }
+        // SAFETY: as above.
+        assert!(unsafe { ring.pop_alone(&mut pop) }.is_some());
+        assert_eq!((ring.len(), Arc::strong_count(&token)), (2, 3));
+        drop(ring);
+        assert_eq!(Arc::strong_count(&token), 1);
     }
 }

@@ -233,7 +233,7 @@ macro_rules! any_end {
             }
         }
 
-        // A panic cannot leave the ring half changed: no user code runs inside an operation.
+        // A panic cannot leave the ring half changed: user code (iterators, wakers) runs between exchanges only.
         impl<$($generics)+> UnwindSafe for $End {}
         impl<$($generics)+> RefUnwindSafe for $End {}
     };

@@ -47,8 +47,8 @@
 //! that nobody else knows, and then one atomic exchange both claims the position and shows the value.
 //!
 //! ```text
-//!   entries:  [lap 7|full |c4] [lap 7|full |c1] [lap 7|empty|c9] [lap 6|full |c2]      one 64-bit word each
-//!                 ^ head                            ^ tail           (a lap behind: it would be full for a push)
+//!   entries:  [lap 7|full |c4] [lap 7|full |c1] [lap 7|empty|c9] [lap 7|empty|c2]      one 64-bit word each
+//!                 ^ head                            ^ tail
 //!   cells:    c0 .. c11        memory for one value each; an entry owns the cell that it names
 //!   threads:  P owns c0, Q owns c3, ...
 //!
@@ -73,7 +73,9 @@
 //!
 //! Capacity 0 (a rendezvous) panics; there is no `unbounded` and no `select!`. At most [`CAPACITY_MAX`] values, and at
 //! most [`THREADS_MAX`] threads of a process may use rings at the same time: the one beyond panics at its first use.
-//! When the last receiver is gone the length is 0 (theirs stays). `Debug` of an error has no quotes.
+//! When the last receiver is gone the length is 0 (theirs stays). A send that is under way while the last receiver goes may
+//! find the room that is made by the going, and answer `Ok`: its value is dropped with the others that nobody received.
+//! (Theirs says Disconnected.) `Debug` of an error has no quotes.
 //!
 //! # Sources
 //!

@@ -23,9 +23,9 @@
 //!
 //! | pair | release side | acquire side | what crosses over |
 //! |---|---|---|---|
-//! | \[C1\] | the drop of a sending end counts down | a receiver reads `senders`; who becomes alone reads it | everything that end sent, and its cell. The count-downs of several form one release sequence |
+//! | \[C1\] | the drop of a sending end counts down | a receiver reads `senders`; who becomes alone reads it | everything that end sent. The count-downs of several form one release sequence |
 //! | \[C2\] | the barrier: light after the push, heavy after the last receiver's count-down | both sides look after their half | at least one sees the other's |
-//! | \[C3\] | the drop of a receiving end counts down | a sender reads `receivers`; who becomes alone reads it | the entries as that end's stores left them, so that an exchange on the pop side is safe, and its cell |
+//! | \[C3\] | the drop of a receiving end counts down | a sender reads `receivers`; who becomes alone reads it | what that end took: the entries, and the head that a sender begins at which empties a [`Direct`](super::direct::Direct) |
 //!
 //! \[relaxed\]: a count of ends goes up by one who has an end, so it cannot have been 0; the new end travels by a hand-over
 //! of its own.

@@ -57,10 +57,12 @@
 //!
 //! # Limits
 //!
-//! [`CAPACITY_MAX`] values; [`THREADS_MAX`] threads. A turn has 43 bits: a thread that stops in mid-operation for
-//! exactly 2^43 laps, and then finds the same cell in its entry, would be deceived. At capacity 1 and 10^8 operations
-//! a second that is a stop of exactly 24 hours; at capacity 1000, of 2.8 years. An operation takes time in proportion
-//! to the walk; `len` tries again while the head moves.
+//! [`CAPACITY_MAX`] values; [`THREADS_MAX`] threads. A turn has 43 bits, so an operation is exact while the others make
+//! less than 2^42 laps during it. A thread that stops in mid-operation for longer takes what is ahead for what is behind:
+//! it may answer Full or Empty wrongly, and a bound that it stores then makes later operations do so; after exactly
+//! 2^43 laps, with the same cell in its entry, its exchange itself would be wrong. At capacity 1 and 10^8 operations a
+//! second 2^42 laps are 12 hours; at capacity 1000, 1.4 years. An operation takes time in proportion to the walk; `len`
+//! tries again while the head moves.
 //!
 //! Source: own, examined by the models in `loom-tests`. Positions as (lap, index) by a power-of-two stride are
 //! crossbeam-channel's.
@@ -443,6 +445,12 @@ impl<T> Ring<T> {
         if !mutant("cell_forgotten") {
             seat.held.store((replaced & CELL_MASK) as u32, Ordering::Relaxed); // [relaxed]
         }
+    }
+
+    /// Every position below was done, says an end that is alone.
+    #[inline(always)]
+    pub(super) fn store_bound(bound: &AtomicU64, below: u64) {
+        bound.store(below, order("R3_alone", Ordering::Release)); // [R3]
     }
 
     /// How many laps the entry is ahead of the position, modulo the width of a turn; negative: behind.
