@@ -261,12 +261,12 @@ fn the_end_comes_after_the_last_batch() {
 fn empty_is_exact_behind_a_batch() {
     explore(2, || {
         let flag = Arc::new(AtomicBool::new(false));
-        let ((sender, receiver), raised) = (channel(2), flag.clone());
+        let ((sender, receiver), raised) = (channel(3), flag.clone());
         let (keep, other) = ((sender.clone(), receiver.clone()), sender.clone());
         three(
-            move || assert_eq!(sender.try_send_many([1]).ok(), Some(1)),
+            move || assert_eq!(sender.try_send_many([1, 2]).ok(), Some(2)),
             move || {
-                assert!(other.try_send_many([2]).is_ok());
+                assert!(other.try_send(3).is_ok());
                 raised.store(true, Ordering::Release); // the model's own
             },
             move || {

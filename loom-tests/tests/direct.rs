@@ -230,3 +230,28 @@ fn a_dropped_ring_drops_what_it_holds() {
         assert_eq!(Arc::strong_count(&token), 1, "a value was lost");
     });
 }
+
+/// Promise: full and empty are not said of the same values: there is an order of the four calls that explains what they
+/// answer. Each side's look could overtake its own store: \[D4\].
+#[test]
+fn full_and_empty_are_not_said_of_the_same_values() {
+    explore(3, || {
+        let (mut producer, mut consumer) = channel(2);
+        assert!(producer.try_send(1).is_ok());
+        let (is_full, is_empty) = two(
+            move || {
+                assert!(producer.try_send(2).is_ok());
+                let is_full = producer.try_send(3).is_err_and(|error| error.is_full());
+                (is_full, producer)
+            },
+            move || {
+                assert_eq!(consumer.try_recv(), Ok(1));
+                (consumer.try_recv().is_err(), consumer)
+            },
+        );
+        assert!(
+            !(is_full.0 && is_empty.0),
+            "full before the pop, empty after it, and the push in between"
+        );
+    });
+}

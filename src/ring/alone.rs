@@ -18,6 +18,7 @@
 //! | --- | --- | --- | --- |
 //! | \[R1\] | a push stores the entry | a pop loads it; here when it looks ahead | the value in the cell |
 //! | \[R2\] | a pop stores the entry | a push loads it; here when it looks ahead | the cell was read out and may be written |
+//! | \[R5\] | SeqCst fence between an end's last store and the look by which it says Full or Empty | the same of the other side | one of the two sees the other's store: not Full and Empty of the same values |
 //!
 //! The bound is stored after each operation, for whoever starts at it: pair R3 of the ring's page. \[relaxed\]: the bound
 //! that a state begins with. All who stored it before are gone, and their count-down, pair C1 or C3 of [`super::shared`],
@@ -41,7 +42,7 @@
 
 use super::buffer::Buffer;
 use super::swap::{CELL_MASK, FULL, Ring};
-use crate::sync::{AtomicU64, Ordering, mutant, order};
+use crate::sync::{AtomicU64, Ordering, fence, mutant, order};
 use std::mem::MaybeUninit;
 
 /// Entries that are looked at together: those of one cache line.
@@ -56,13 +57,15 @@ pub struct Alone {
     next: usize,
     known: usize,
     words: [u64; AHEAD],
+    /// The position up to which a fence parts this end's stores from its looks: see \[R5\].
+    told: u64,
     /// A consumer that found nothing is close behind the producer, and looks ahead when there is something again.
     close: bool,
 }
 
 impl Alone {
     fn new(at: u64) -> Self {
-        Self { at, next: 0, known: 0, words: [0; AHEAD], close: false }
+        Self { at, next: 0, known: 0, words: [0; AHEAD], told: at, close: false }
     }
 
     /// The word of the next entry, if that is known to be ready.
@@ -252,15 +255,29 @@ impl<T> Ring<T> {
     /// Remembers the entries from the tail on that can be pushed to, if there are any.
     #[inline(never)]
     fn look_for_room(&self, end: &mut Alone) -> Option<u64> {
-        self.look(end, 0, order("R2_ahead", Ordering::Acquire)) // [R2]
+        let strong = order("R2_ahead", Ordering::Acquire); // [R2]
+        self.look(end, 0, strong).or_else(|| Self::tell(end).then(|| self.look(end, 0, strong))?)
     }
 
     /// Remembers the entries from the head on that hold a value, if there are any.
     #[inline(never)]
     fn look_for_value(&self, end: &mut Alone) -> Option<u64> {
-        let found = self.look(end, FULL, order("R1_ahead", Ordering::Acquire)); // [R1]
+        let strong = order("R1_ahead", Ordering::Acquire); // [R1]
+        let found = self.look(end, FULL, strong);
+        let found = found.or_else(|| Self::tell(end).then(|| self.look(end, FULL, strong))?);
         end.close = found.is_none();
         found
+    }
+
+    /// A fence between this end's last store and its next look, if there was none yet; says if there was none. Full and
+    /// Empty are not said by a look that may have overtaken the store.
+    fn tell(end: &mut Alone) -> bool {
+        let untold = end.told != end.at;
+        end.told = end.at;
+        if untold && !mutant("R5_fence") {
+            fence(Ordering::SeqCst); // [R5]
+        }
+        untold
     }
 
     #[inline]

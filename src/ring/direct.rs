@@ -20,6 +20,7 @@
 //! | \[D1\] | the producer stores `tail` | the consumer loads it | the values below |
 //! | \[D2\] | the consumer stores `head` | the producer loads it | the cells below were read out and may be written |
 //! | \[D3\] | who has drained says so in `draining` | who drains next | `head` as the last one left it |
+//! | \[D4\] | SeqCst fence between a side's last store and the look by which it says Full or Empty | the same of the other side | one of the two sees the other's store: not Full and Empty of the same values |
 //!
 //! As with every store: when a push returns, the value may still be on its way; see `docs/guarantees.md`.
 //!
@@ -38,7 +39,7 @@
 #![allow(unsafe_code)]
 
 use super::buffer::Buffer;
-use crate::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell, mutant, order};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell, fence, mutant, order};
 use crossbeam_utils::CachePadded;
 use std::mem::MaybeUninit;
 
@@ -67,6 +68,8 @@ pub struct Side {
     own: u64,
     /// How far it may go, by the other side's counter as it was last seen.
     limit: u64,
+    /// This side's counter as the other side must see it, if that one's counter is as it was seen: see \[D4\].
+    told: u64,
 }
 
 impl<T> Direct<T> {
@@ -108,7 +111,7 @@ impl<T> Direct<T> {
     fn has_room(&self, side: &mut Side) -> bool {
         side.own != side.limit || {
             side.limit = self.seen_head() + self.capacity;
-            side.own != side.limit
+            side.own != side.limit || self.has_room_after_all(side)
         }
     }
 
@@ -116,8 +119,34 @@ impl<T> Direct<T> {
     fn has_value(&self, side: &mut Side) -> bool {
         side.own != side.limit || {
             side.limit = self.seen_tail();
+            side.own != side.limit || self.has_value_after_all(side)
+        }
+    }
+
+    /// Full is not said by a look that may have overtaken this side's own last store.
+    fn has_room_after_all(&self, side: &mut Side) -> bool {
+        Self::tell(side) && {
+            side.limit = self.seen_head() + self.capacity;
             side.own != side.limit
         }
+    }
+
+    /// Nor is Empty.
+    fn has_value_after_all(&self, side: &mut Side) -> bool {
+        Self::tell(side) && {
+            side.limit = self.seen_tail();
+            side.own != side.limit
+        }
+    }
+
+    /// A fence between this side's last store and its next look, if there was none yet; says if there was none.
+    fn tell(side: &mut Side) -> bool {
+        let untold = side.told != side.own;
+        side.told = side.own;
+        if untold && !mutant("D4_fence") {
+            fence(Ordering::SeqCst); // [D4]
+        }
+        untold
     }
 
     /// Writes the next cell, which is the producer's.
@@ -150,10 +179,9 @@ impl<T> Direct<T> {
 
     /// Drops all values but the one at that position, which comes back.
     fn drain(&self, wanted: Option<u64>) -> Option<T> {
-        let mut side = Side { own: self.seen_head(), limit: 0 };
-        side.limit = side.own;
+        let mut side = self.begin_pop();
         let mut found = None;
-        while self.has_value(&mut side) {
+        while side.own != self.seen_tail() {
             let at = side.own;
             let value = self.take(&mut side);
             self.publish_head(side.own); // before a drop that may panic
@@ -186,11 +214,13 @@ impl<T> Buffer for Direct<T> {
     type Pop = Side;
 
     fn begin_push(&self) -> Side {
-        Side { own: self.seen_tail(), limit: self.seen_head() + self.capacity }
+        let own = self.seen_tail();
+        Side { own, limit: self.seen_head() + self.capacity, told: own }
     }
 
     fn begin_pop(&self) -> Side {
-        Side { own: self.seen_head(), limit: self.seen_tail() }
+        let own = self.seen_head();
+        Side { own, limit: self.seen_tail(), told: own }
     }
 
     // SAFETY: what the trait asks of the caller.
@@ -216,14 +246,12 @@ impl<T> Buffer for Direct<T> {
         let from = side.own;
         let run = Run { ring: self, side, from };
         for value in values {
+            // Before a look: Full is said of what others see, and nobody has seen the batch yet.
+            if run.side.own == run.side.limit && !mutant("full_unseen") {
+                self.publish_tail(run.side.own);
+            }
             if !self.has_room(run.side) {
-                // Full is said of what others see, and nobody has seen the batch yet.
-                if !mutant("full_unseen") {
-                    self.publish_tail(run.side.own);
-                }
-                if !self.has_room(run.side) {
-                    return Some(value);
-                }
+                return Some(value);
             }
             self.put(run.side, value);
             *pushed += 1;

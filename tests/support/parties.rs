@@ -248,15 +248,14 @@ impl Ends {
         end.take().map_or(Answer::Empty, Answer::Popped)
     }
 
-    /// The values that came out. In a world without store buffers, also that there was nothing more if it could have
-    /// been more: an end that is alone looks for the next while the pops before may be on their way to the others.
+    /// The values that came out, and that there was nothing more if it could have been more.
     fn pop_many(&mut self, limit: usize) -> Vec<Answer> {
         let end = self.takes.as_mut().expect("a step of its ends");
         let mut values = Vec::new();
         let count = end.take_many(&mut values, limit).unwrap_or(0);
         assert_eq!(count, values.len(), "so many were announced");
         let popped = values.into_iter().map(Answer::Popped);
-        let said_empty = count < limit && (cfg!(shuttle) || count == 0);
+        let said_empty = count < limit;
         popped.chain(said_empty.then_some(Answer::Empty)).collect()
     }
 
