@@ -17,7 +17,7 @@
 
 #[cfg(not(any(loom, shuttle)))]
 use crate::sync::LazyLock;
-use crate::sync::{SPINS, hint, passed, thread};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, SPINS, hint, passed, thread};
 use std::time::{Duration, Instant};
 
 /// How the blocking calls of a channel wait.
@@ -36,13 +36,13 @@ pub enum WaitStrategy {
 pub const SPIN_MAX: Duration = Duration::from_millis(10);
 
 /// Single pauses first: what is on its way now is seen within nanoseconds.
-const SHORT_ROUNDS: u32 = 16;
-/// Then doubling ones, which leave the line in peace while a batch builds up.
-const DOUBLING_ROUNDS: u32 = 5;
+const SHORT_ROUNDS: u32 = 8;
+/// Then doubling ones, up to so many pauses: more than a microsecond.
+const PAUSES_MAX: u32 = 64;
 /// Then the processor is offered to others a few times: with few processors the peer may be waiting for ours.
 const YIELD_ROUNDS: u32 = 4;
-/// [`WaitStrategy::Spin`] offers the processor, and looks at the clock, once in so many pauses.
-const SPIN_PAUSES: u32 = 256;
+/// [`WaitStrategy::Spin`] offers the processor, and looks at the clock, once in so many rounds.
+const SPIN_ROUNDS: u32 = 256;
 
 /// With one processor nobody can make the condition true while we spin.
 #[cfg(not(any(loom, shuttle)))]
@@ -51,11 +51,47 @@ static ALONE: LazyLock<bool> =
 #[cfg(any(loom, shuttle))]
 static ALONE: &bool = &true;
 
+/// How long the first pause of a wait is, learnt from the waits before.
+///
+/// If something was done without waiting since the last wait, the two sides run at the same time, and the one that waits is
+/// close behind the other: each look takes the line that the other writes away from it. Then a longer pause, in which a
+/// batch builds up, serves both. If nothing was, they take turns, and the shortest pause serves both.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// What was done when the last wait ended.
+    done: AtomicU64,
+    /// The last first pause, in [`hint::spin_loop`]s, less one.
+    pauses: AtomicU32,
+}
+
+/// The longest first pause.
+const FIRST_MAX: u32 = 32;
+
+impl Pace {
+    /// A wait begins when so much was done: its first pause.
+    fn begin(&self, done: u64) -> u32 {
+        let last = self.pauses.load(Ordering::Relaxed) + 1; // [relaxed]
+        let streams = self.done.load(Ordering::Relaxed) != done; // [relaxed]
+        let first = if streams { (last * 2).min(FIRST_MAX) } else { (last / 2).max(1) };
+        self.pauses.store(first - 1, Ordering::Relaxed); // [relaxed]
+        first
+    }
+
+    /// A wait has ended.
+    pub fn end(&self, done: u64) {
+        self.done.store(done, Ordering::Relaxed); // [relaxed]
+    }
+}
+
 /// A wait awake for what is about to happen. It always ends.
 #[derive(Debug)]
 pub struct Backoff {
     strategy: WaitStrategy,
     round: u32,
+    /// Of the next pause, in [`hint::spin_loop`]s.
+    pauses: u32,
+    /// Of the processor to others, so far.
+    offers: u32,
     /// Of the whole wait.
     deadline: Option<Instant>,
     /// Of waiting awake.
@@ -63,10 +99,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Nothing waited yet.
+    /// Nothing waited yet; so much was done.
     #[inline]
-    pub const fn new(strategy: WaitStrategy, deadline: Option<Instant>) -> Self {
-        Self { strategy, round: 0, deadline, end: None }
+    pub fn new(strategy: WaitStrategy, pace: &Pace, done: u64, deadline: Option<Instant>) -> Self {
+        let pauses = if strategy == WaitStrategy::Park { 0 } else { pace.begin(done) };
+        Self { strategy, round: 0, pauses, offers: 0, deadline, end: None }
     }
 
     /// Waits a moment. False when waiting awake is over and the caller should sleep, or the deadline has passed.
@@ -84,27 +121,25 @@ impl Backoff {
     }
 
     fn adaptive(&mut self) -> bool {
-        if self.round <= SHORT_ROUNDS {
-            if *ALONE {
-                self.round = SHORT_ROUNDS + DOUBLING_ROUNDS;
+        if self.offers == 0 && self.pauses <= PAUSES_MAX && !*ALONE {
+            (0..self.pauses).for_each(|_| hint::spin_loop());
+            if self.pauses > 1 || self.round >= SHORT_ROUNDS {
+                self.pauses *= 2;
             }
-            hint::spin_loop();
             return true;
         }
-        let round = self.round - SHORT_ROUNDS;
-        if round <= DOUBLING_ROUNDS {
-            (0..1 << round).for_each(|_| hint::spin_loop());
-        } else if round <= DOUBLING_ROUNDS + YIELD_ROUNDS && !passed(self.deadline) {
-            thread::yield_now();
-        } else {
+        self.offers += 1;
+        if self.offers > YIELD_ROUNDS || passed(self.deadline) {
             return false;
         }
+        thread::yield_now();
         true
     }
 
     fn spin(&mut self) -> bool {
-        if !self.round.is_multiple_of(SPIN_PAUSES) {
-            hint::spin_loop();
+        if !self.round.is_multiple_of(SPIN_ROUNDS) {
+            (0..self.pauses).for_each(|_| hint::spin_loop());
+            self.pauses = 1;
             return true;
         }
         thread::yield_now();
@@ -123,7 +158,7 @@ mod tests {
     #[test]
     fn every_wait_awake_ends() {
         for strategy in [WaitStrategy::Adaptive, WaitStrategy::Spin, WaitStrategy::Park] {
-            let mut backoff = Backoff::new(strategy, None);
+            let mut backoff = Backoff::new(strategy, &Pace::default(), 0, None);
             let begun = Instant::now();
             while backoff.snooze() {}
             assert!(strategy != WaitStrategy::Spin || begun.elapsed() >= SPIN_MAX);
@@ -134,7 +169,7 @@ mod tests {
     #[test]
     fn no_wait_awake_begins_after_the_deadline() {
         for strategy in [WaitStrategy::Adaptive, WaitStrategy::Spin, WaitStrategy::Park] {
-            assert!(!Backoff::new(strategy, Some(Instant::now())).snooze());
+            assert!(!Backoff::new(strategy, &Pace::default(), 0, Some(Instant::now())).snooze());
         }
     }
 }

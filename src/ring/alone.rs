@@ -191,6 +191,14 @@ impl<T> Buffer for Ring<T> {
         Ring::is_full(self)
     }
 
+    fn pushed(&self) -> u64 {
+        self.tail.load(Ordering::Relaxed) // [relaxed]
+    }
+
+    fn popped(&self) -> u64 {
+        self.head.load(Ordering::Relaxed) // [relaxed]
+    }
+
     fn capacity(&self) -> usize {
         Ring::capacity(self)
     }

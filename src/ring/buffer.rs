@@ -82,6 +82,12 @@ pub trait Buffer {
     /// were in the middle of a push. The value at the wanted position comes back instead, to one of them.
     fn abandon(&self, wanted: Option<u64>) -> Option<Self::Item>;
 
+    /// Changes with the values pushed; for guesses.
+    fn pushed(&self) -> u64;
+
+    /// Changes with the values popped; for guesses.
+    fn popped(&self) -> u64;
+
     /// Values in the buffer, exact at one moment of the call.
     fn len(&self) -> usize;
 

@@ -326,6 +326,14 @@ impl<T> Buffer for Direct<T> {
         (self.seen_tail() - self.seen_head()) as usize
     }
 
+    fn pushed(&self) -> u64 {
+        self.tail.load(Ordering::Relaxed) // [relaxed]
+    }
+
+    fn popped(&self) -> u64 {
+        self.head.load(Ordering::Relaxed) // [relaxed]
+    }
+
     fn capacity(&self) -> usize {
         self.capacity as usize
     }

@@ -40,7 +40,7 @@ use super::swap::Ring;
 use crate::barrier;
 use crate::event::EventCount;
 use crate::sync::{AtomicUsize, Ordering, SPINS, mutant, order, passed};
-use crate::wait::{Backoff, WaitStrategy};
+use crate::wait::{Backoff, Pace, WaitStrategy};
 use crossbeam_utils::CachePadded;
 use std::iter::once;
 use std::time::Instant;
@@ -88,6 +88,9 @@ pub struct Shared<R> {
     pub(super) ring: R,
     /// Read by every operation, written only when somebody comes, goes, or sleeps.
     seldom: CachePadded<Seldom>,
+    /// How the senders waited lately, and the receivers.
+    senders: CachePadded<Pace>,
+    receivers: CachePadded<Pace>,
 }
 
 struct Seldom {
@@ -111,7 +114,12 @@ impl<R: Buffer> Shared<R> {
             receivers: AtomicUsize::new(1),
             strategy,
         };
-        Self { ring, seldom: CachePadded::new(seldom) }
+        Self {
+            ring,
+            seldom: CachePadded::new(seldom),
+            senders: CachePadded::default(),
+            receivers: CachePadded::default(),
+        }
     }
 
     /// Where receivers sleep.
@@ -178,7 +186,8 @@ impl<R: Buffer> Shared<R> {
     ) -> Result<(), SendTimeoutError<R::Item>> {
         self.call_receivers();
         let mut unsent = Some(value);
-        let answer = self.wait(&self.seldom.room, deadline, || {
+        let progress = || self.ring.pushed();
+        let answer = self.wait(&self.seldom.room, &self.senders, progress, deadline, || {
             let value = unsent.take()?; // put back whenever it comes back
             match self.try_send(value, push) {
                 Ok(()) => Some(Ok(())),
@@ -217,10 +226,13 @@ impl<R: Buffer> Shared<R> {
         deadline: Option<Instant>,
         pop: &mut impl Pop<R::Item>,
     ) -> Result<R::Item, RecvTimeoutError> {
-        let answer = self.wait(&self.seldom.items, deadline, || match self.try_recv(pop) {
-            Ok(value) => Some(Ok(value)),
-            Err(TryRecvError::Disconnected) => Some(Err(RecvTimeoutError::Disconnected)),
-            Err(TryRecvError::Empty) => None,
+        let progress = || self.ring.popped();
+        let answer = self.wait(&self.seldom.items, &self.receivers, progress, deadline, || {
+            match self.try_recv(pop) {
+                Ok(value) => Some(Ok(value)),
+                Err(TryRecvError::Disconnected) => Some(Err(RecvTimeoutError::Disconnected)),
+                Err(TryRecvError::Empty) => None,
+            }
         });
         answer.unwrap_or(Err(RecvTimeoutError::Timeout))
     }
@@ -229,13 +241,16 @@ impl<R: Buffer> Shared<R> {
     fn wait<A>(
         &self,
         event: &EventCount,
+        pace: &Pace,
+        done: impl Fn() -> u64,
         deadline: Option<Instant>,
         mut attempt: impl FnMut() -> Option<A>,
     ) -> Option<A> {
         loop {
-            let mut backoff = Backoff::new(self.seldom.strategy, deadline);
+            let mut backoff = Backoff::new(self.seldom.strategy, pace, done(), deadline);
             while backoff.snooze() {
                 if let Some(answer) = attempt() {
+                    pace.end(done());
                     return Some(answer);
                 }
             }
