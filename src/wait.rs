@@ -3,13 +3,17 @@
 //! A sleeping thread costs its waker a system call and itself the way back through the scheduler: microseconds, on virtual
 //! machines tens of them. What comes within a microsecond is better waited for awake. But a thread that waits awake
 //! keeps a processor from the thread that it waits for, if there are more threads than processors. So there is a short
-//! wait of growing pauses, then a few offers of the processor to others, then sleep.
+//! wait of growing pauses, then a few offers of the processor to others, then sleep. The first pause is learnt ([`Pace`]).
 //!
 //! | strategy | pauses | offers of the processor | then |
 //! | --- | --- | --- | --- |
-//! | [`Adaptive`](WaitStrategy::Adaptive) | about two microseconds; none on one processor | some | sleeps |
-//! | [`Spin`](WaitStrategy::Spin) | short ones throughout, for [`SPIN_MAX`] | one in between now and then | sleeps |
+//! | [`Adaptive`](WaitStrategy::Adaptive) | growing ones, for some microseconds; none on one processor | some | sleeps |
+//! | [`Spin`](WaitStrategy::Spin) | the first as above, then the shortest, for [`SPIN_MAX`] | one in between now and then | sleeps |
 //! | [`Park`](WaitStrategy::Park) | none | none | sleeps |
+//!
+//! # Orderings
+//!
+//! \[relaxed\]: a pace is a guess, from guesses; nothing depends on it but time.
 //!
 //! # Limits
 //!
@@ -38,7 +42,7 @@ pub const SPIN_MAX: Duration = Duration::from_millis(10);
 /// Single pauses first: what is on its way now is seen within nanoseconds.
 const SHORT_ROUNDS: u32 = 8;
 /// Then doubling ones, up to so many pauses: more than a microsecond.
-const PAUSES_MAX: u32 = 64;
+const PAUSES_MAX: u32 = 128;
 /// Then the processor is offered to others a few times: with few processors the peer may be waiting for ours.
 const YIELD_ROUNDS: u32 = 4;
 /// [`WaitStrategy::Spin`] offers the processor, and looks at the clock, once in so many rounds.
@@ -65,7 +69,7 @@ pub struct Pace {
 }
 
 /// The longest first pause.
-const FIRST_MAX: u32 = 32;
+const FIRST_MAX: u32 = 64;
 
 impl Pace {
     /// A wait begins when so much was done: its first pause.
@@ -102,7 +106,8 @@ impl Backoff {
     /// Nothing waited yet; so much was done.
     #[inline]
     pub fn new(strategy: WaitStrategy, pace: &Pace, done: u64, deadline: Option<Instant>) -> Self {
-        let pauses = if strategy == WaitStrategy::Park { 0 } else { pace.begin(done) };
+        let awake = SPINS && strategy != WaitStrategy::Park;
+        let pauses = if awake { pace.begin(done) } else { 0 };
         Self { strategy, round: 0, pauses, offers: 0, deadline, end: None }
     }
 

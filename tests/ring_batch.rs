@@ -255,7 +255,7 @@ fn a_panicking_iterator_leaves_no_receiver_asleep() {
             let (task, receiving) = sleeper::start(scope, receive);
             let values = (0..9).inspect(|number| match number {
                 0 => {}
-                1 => drop(sleeper::asleep(&[task.clone()])),
+                1 => drop(sleeper::asleep(std::slice::from_ref(&task))),
                 _ => panic!("an iterator that panics"),
             });
             assert!(catch_unwind(AssertUnwindSafe(|| sender.send_many(values))).is_err());

@@ -22,6 +22,8 @@
 //! | \[D3\] | who has drained says so in `draining` | who drains next | `head` as the last one left it |
 //! | \[D4\] | SeqCst fence between a side's last store and the look by which it says Full or Empty | the same of the other side | one of the two sees the other's store: not Full and Empty of the same values |
 //!
+//! \[relaxed\]: what is said for guesses about waiting.
+//!
 //! As with every store: when a push returns, the value may still be on its way; see `docs/guarantees.md`.
 //!
 //! # When the consumer is gone
