@@ -15,7 +15,8 @@
 //! A run is over when nobody is left to be moved. Then nobody may wait for what is there (a value, a free place, the
 //! end), and every value is where it was said to be: received, refused, or in the ring, and dropped once.
 //!
-//! (On one thread it is all one which barrier the ring goes by, so these are not run a second time by fences.)
+//! (On one thread it is all one which barrier the ring goes by. These take the cheaper one, where they can choose: a
+//! membarrier interrupts the threads of the other tests here, hundreds of thousands of times.)
 //!
 //! Choices are made by replaying a path of them and taking the next branch at its end, as model checkers do; there are no
 //! threads in here, so a run is a function of its path. Interleavings of threads: the models, `loom-tests`.
@@ -24,6 +25,9 @@
 
 #[path = "support/ends.rs"]
 mod ends;
+#[cfg(target_os = "linux")]
+#[path = "support/seccomp.rs"]
+mod seccomp;
 
 use ends::{Kind, RecvEnd, SendEnd, Sending, for_all_kinds};
 use futures_lite::StreamExt;
@@ -71,6 +75,8 @@ impl Path {
 
 /// Does that for every path; how many there were.
 fn on_every_path(mut run: impl FnMut(&mut Path)) -> usize {
+    #[cfg(target_os = "linux")]
+    seccomp::filter(seccomp::MEMBARRIER, seccomp::Verdict::Refused, seccomp::Whom::ThisThread);
     let (mut path, mut count) = (Path::default(), 1);
     loop {
         run(&mut path);
