@@ -3,11 +3,11 @@
 //! A sleeping thread costs its waker a system call and itself the way back through the scheduler: microseconds, on virtual
 //! machines tens of them. What comes within a microsecond is better waited for awake. But a thread that waits awake
 //! keeps a processor from the thread that it waits for, if there are more threads than processors. So there is a short
-//! wait of growing pauses, then a few offers of the processor to others, then sleep. The first pause is learnt ([`Pace`]).
+//! wait of growing pauses, with offers of the processor to others, then sleep. The first pause is learnt ([`Pace`]).
 //!
 //! | strategy | pauses | offers of the processor | then |
 //! | --- | --- | --- | --- |
-//! | [`Adaptive`](WaitStrategy::Adaptive) | growing ones, for some microseconds; none on one processor | some | sleeps |
+//! | [`Adaptive`](WaitStrategy::Adaptive) | growing ones, for a few microseconds; none on one processor | before each of the longer ones, and at the end | sleeps |
 //! | [`Spin`](WaitStrategy::Spin) | the first as above, then the shortest, for [`SPIN_MAX`] | one in between now and then | sleeps |
 //! | [`Park`](WaitStrategy::Park) | none | none | sleeps |
 //!
@@ -41,10 +41,12 @@ pub const SPIN_MAX: Duration = Duration::from_millis(10);
 
 /// Single pauses first: what is on its way now is seen within nanoseconds.
 const SHORT_ROUNDS: u32 = 8;
-/// Then doubling ones, up to so many pauses: more than a microsecond.
-const PAUSES_MAX: u32 = 128;
-/// Then the processor is offered to others a few times: with few processors the peer may be waiting for ours.
-const YIELD_ROUNDS: u32 = 4;
+/// Then doubling ones, up to so many pauses.
+const PAUSES_MAX: u32 = 64;
+/// From here on the processor is offered to others before each: both sides may be on one.
+const PAUSES_BEFORE_OFFERS: u32 = 16;
+/// And so many times more before sleep.
+const OFFERS: u32 = 3;
 /// [`WaitStrategy::Spin`] offers the processor, and looks at the clock, once in so many rounds.
 const SPIN_ROUNDS: u32 = 256;
 
@@ -126,19 +128,28 @@ impl Backoff {
     }
 
     fn adaptive(&mut self) -> bool {
-        if self.offers == 0 && self.pauses <= PAUSES_MAX && !*ALONE {
-            (0..self.pauses).for_each(|_| hint::spin_loop());
-            if self.pauses > 1 || self.round >= SHORT_ROUNDS {
-                self.pauses *= 2;
-            }
-            return true;
+        if self.pauses > PAUSES_MAX || *ALONE {
+            self.offers += 1;
+            return self.offers <= OFFERS && self.offer();
         }
-        self.offers += 1;
-        if self.offers > YIELD_ROUNDS || passed(self.deadline) {
+        // If both of us are on one processor, no pause helps.
+        if self.round > 1 && self.pauses >= PAUSES_BEFORE_OFFERS && !self.offer() {
             return false;
         }
-        thread::yield_now();
+        (0..self.pauses).for_each(|_| hint::spin_loop());
+        if self.pauses > 1 || self.round >= SHORT_ROUNDS {
+            self.pauses *= 2;
+        }
         true
+    }
+
+    /// Offers the processor to others, unless the deadline has passed.
+    fn offer(&self) -> bool {
+        let in_time = !passed(self.deadline);
+        if in_time {
+            thread::yield_now();
+        }
+        in_time
     }
 
     fn spin(&mut self) -> bool {
