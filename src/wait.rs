@@ -62,8 +62,10 @@ static ALONE: &bool = &true;
 /// If something was done without waiting since the last wait, the two sides run at the same time, and the one that waits is
 /// close behind the other: each look takes the line that the other writes away from it. Then a longer pause, in which a
 /// batch builds up, serves both. If nothing was, they take turns, and the shortest pause serves both.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pace {
+    /// Is there one processor only?
+    alone: bool,
     /// What was done when the last wait ended.
     done: AtomicU64,
     /// The last first pause, in [`hint::spin_loop`]s, less one.
@@ -72,6 +74,12 @@ pub struct Pace {
 
 /// The longest first pause.
 const FIRST_MAX: u32 = 64;
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { alone: *ALONE, done: AtomicU64::new(0), pauses: AtomicU32::new(0) }
+    }
+}
 
 impl Pace {
     /// A wait begins when so much was done: its first pause.
@@ -93,6 +101,8 @@ impl Pace {
 #[derive(Debug)]
 pub struct Backoff {
     strategy: WaitStrategy,
+    /// Is there one processor only?
+    alone: bool,
     round: u32,
     /// Of the next pause, in [`hint::spin_loop`]s.
     pauses: u32,
@@ -110,7 +120,7 @@ impl Backoff {
     pub fn new(strategy: WaitStrategy, pace: &Pace, done: u64, deadline: Option<Instant>) -> Self {
         let awake = SPINS && strategy != WaitStrategy::Park;
         let pauses = if awake { pace.begin(done) } else { 0 };
-        Self { strategy, round: 0, pauses, offers: 0, deadline, end: None }
+        Self { strategy, alone: pace.alone, round: 0, pauses, offers: 0, deadline, end: None }
     }
 
     /// Waits a moment. False when waiting awake is over and the caller should sleep, or the deadline has passed.
@@ -128,7 +138,7 @@ impl Backoff {
     }
 
     fn adaptive(&mut self) -> bool {
-        if self.pauses > PAUSES_MAX || *ALONE {
+        if self.pauses > PAUSES_MAX || self.alone {
             self.offers += 1;
             return self.offers <= OFFERS && self.offer();
         }
