@@ -66,6 +66,8 @@ static ALONE: &bool = &true;
 pub struct Pace {
     /// Is there one processor only?
     alone: bool,
+    /// The longest first pause, in [`hint::spin_loop`]s.
+    most: u32,
     /// What was done when the last wait ended.
     done: AtomicU64,
     /// The last first pause, in [`hint::spin_loop`]s, less one.
@@ -74,19 +76,21 @@ pub struct Pace {
 
 /// The longest first pause.
 const FIRST_MAX: u32 = 64;
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { alone: *ALONE, done: AtomicU64::new(0), pauses: AtomicU32::new(0) }
-    }
-}
+/// A pause for each so many values that the channel holds.
+const BATCH: usize = 16;
 
 impl Pace {
+    /// Nothing learnt yet, of a channel that holds so many values: a batch that is to build up must find room.
+    pub fn new(capacity: usize) -> Self {
+        let most = u32::try_from(capacity / BATCH).unwrap_or(FIRST_MAX).clamp(1, FIRST_MAX);
+        Self { alone: *ALONE, most, done: AtomicU64::new(0), pauses: AtomicU32::new(0) }
+    }
+
     /// A wait begins when so much was done: its first pause.
     fn begin(&self, done: u64) -> u32 {
         let last = self.pauses.load(Ordering::Relaxed) + 1; // [relaxed]
         let streams = self.done.load(Ordering::Relaxed) != done; // [relaxed]
-        let first = if streams { (last * 2).min(FIRST_MAX) } else { (last / 2).max(1) };
+        let first = if streams { (last * 2).min(self.most) } else { (last / 2).max(1) };
         self.pauses.store(first - 1, Ordering::Relaxed); // [relaxed]
         first
     }
@@ -184,7 +188,7 @@ mod tests {
     #[test]
     fn every_wait_awake_ends() {
         for strategy in [WaitStrategy::Adaptive, WaitStrategy::Spin, WaitStrategy::Park] {
-            let mut backoff = Backoff::new(strategy, &Pace::default(), 0, None);
+            let mut backoff = Backoff::new(strategy, &Pace::new(1024), 0, None);
             let begun = Instant::now();
             while backoff.snooze() {}
             assert!(strategy != WaitStrategy::Spin || begun.elapsed() >= SPIN_MAX);
@@ -195,7 +199,7 @@ mod tests {
     #[test]
     fn no_wait_awake_begins_after_the_deadline() {
         for strategy in [WaitStrategy::Adaptive, WaitStrategy::Spin, WaitStrategy::Park] {
-            assert!(!Backoff::new(strategy, &Pace::default(), 0, Some(Instant::now())).snooze());
+            assert!(!Backoff::new(strategy, &Pace::new(1024), 0, Some(Instant::now())).snooze());
         }
     }
 }

@@ -114,12 +114,9 @@ impl<R: Buffer> Shared<R> {
             receivers: AtomicUsize::new(1),
             strategy,
         };
-        Self {
-            ring,
-            seldom: CachePadded::new(seldom),
-            senders: CachePadded::default(),
-            receivers: CachePadded::default(),
-        }
+        let pace = || CachePadded::new(Pace::new(ring.capacity()));
+        let (senders, receivers) = (pace(), pace());
+        Self { ring, seldom: CachePadded::new(seldom), senders, receivers }
     }
 
     /// Where receivers sleep.
