@@ -83,8 +83,8 @@ mod way {
 
     #[inline(always)]
     pub fn light() {
-        if WAY.load(Ordering::Relaxed) == MEMBARRIER {
-            // [relaxed]
+        let way = WAY.load(Ordering::Relaxed); // [relaxed]
+        if way == MEMBARRIER {
             compiler_fence(Ordering::SeqCst); // [B1]
         } else {
             fence(Ordering::SeqCst); // [B1]
@@ -93,8 +93,8 @@ mod way {
 
     pub fn heavy() -> bool {
         fence(Ordering::SeqCst); // [B1] this thread's own part, whatever the kernel says
-        match WAY.load(Ordering::Relaxed) {
-            // [relaxed]
+        let way = WAY.load(Ordering::Relaxed); // [relaxed]
+        match way {
             MEMBARRIER => sys::membarrier() || change(),
             CHANGED => has_settled(),
             _ => true,

@@ -144,22 +144,6 @@ fn values_without_a_size_are_counted() {
     assert_eq!((receiver.len(), receiver.try_iter().count(), receiver.len()), (3, 3, 0));
 }
 
-#[test]
-fn values_with_a_large_alignment_are_whole() {
-    #[derive(Debug, PartialEq, Clone, Copy)]
-    #[repr(align(128))]
-    struct Wide([u8; 128]);
-    #[derive(Debug, PartialEq, Clone, Copy)]
-    #[repr(align(4096))]
-    struct Page(u8);
-    let ((wide, wides), (page, pages)) = (bounded(2), bounded(1));
-    for round in 0..50 {
-        wide.send(Wide([round; 128])).unwrap();
-        page.send(Page(round)).unwrap();
-        assert_eq!((wides.recv(), pages.recv()), (Ok(Wide([round; 128])), Ok(Page(round))));
-    }
-}
-
 /// Promise: each value is dropped once, whether it was received, refused, or still in the ring at the end.
 #[test]
 fn every_value_is_dropped_exactly_once() {

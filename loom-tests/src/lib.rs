@@ -153,3 +153,47 @@ pub fn schedules(model: impl Fn() + Send + Sync + Copy + 'static) {
     let (first, second) = (each(between - begun), each(between.elapsed()));
     eprintln!("{name}: {count} schedules each, random {first:.0} us, PCT {second:.0} us");
 }
+
+/// Starts this test binary once more, for those models with that fault planted and whatever else its environment is to
+/// hold. Did a model fail, or was there no end of it by the limit? And how many seconds did it take.
+#[cfg(any(loom, shuttle))]
+pub fn is_caught(
+    fault: &str,
+    models: &str,
+    environment: &[(&str, &str)],
+    limit: std::time::Duration,
+) -> (bool, f64) {
+    use std::process::{Command, Stdio};
+
+    let begun = std::time::Instant::now();
+    let child = Command::new(std::env::current_exe().expect("the test's own path"))
+        .args([models, "--test-threads=2"])
+        .env("MUTANT", fault)
+        .envs(environment.iter().copied())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the test can start itself");
+    let status = ended(child, begun + limit);
+    (!status.is_some_and(|status| status.success()), begun.elapsed().as_secs_f64())
+}
+
+/// How the child ended; none if it had to be stopped.
+#[cfg(any(loom, shuttle))]
+fn ended(
+    mut child: std::process::Child,
+    deadline: std::time::Instant,
+) -> Option<std::process::ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return Some(status);
+        }
+        if std::time::Instant::now() > deadline {
+            child.kill().expect("a child of ours");
+            child.wait().expect("a child of ours");
+            return None;
+        }
+        // Waits for a process, not for an order of events.
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

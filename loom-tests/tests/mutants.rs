@@ -10,7 +10,7 @@
 #![cfg(loom)]
 #![allow(clippy::print_stderr)]
 
-use std::process::{Child, Command, ExitStatus, Stdio};
+use loom_tests::is_caught;
 use std::time::{Duration, Instant};
 
 #[path = "batch.rs"]
@@ -185,7 +185,7 @@ fn every_mutant_is_caught() {
     let begun = Instant::now();
     let mut survivors = Vec::new();
     for (mutant, models) in MUTANTS {
-        let (caught, seconds) = is_caught(mutant, models);
+        let (caught, seconds) = is_caught(mutant, models, &[], LIMIT);
         let verdict = if caught { "caught" } else { "SURVIVED" };
         eprintln!("{mutant:18} {verdict} by {models} in {seconds:.1} s");
         if !caught {
@@ -193,39 +193,11 @@ fn every_mutant_is_caught() {
         }
     }
     for (mutant, models) in BORNE {
-        let (caught, seconds) = is_caught(mutant, models);
+        let (caught, seconds) = is_caught(mutant, models, &[], LIMIT);
         eprintln!("{mutant:18} borne: {} by {models} in {seconds:.1} s", !caught);
         assert!(!caught, "{models} do not bear {mutant}");
     }
     let (all, seconds) = (MUTANTS.len(), begun.elapsed().as_secs_f64());
     eprintln!("{} of {all} mutants caught in {seconds:.1} s", all - survivors.len());
     assert!(survivors.is_empty(), "survivors: {survivors:?}");
-}
-
-fn is_caught(mutant: &str, models: &str) -> (bool, f64) {
-    let begun = Instant::now();
-    let child = Command::new(std::env::current_exe().expect("the test's own path"))
-        .args([models, "--test-threads=2"])
-        .env("MUTANT", mutant)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the test can start itself");
-    let status = ended(child, begun + LIMIT);
-    (!status.is_some_and(|status| status.success()), begun.elapsed().as_secs_f64())
-}
-
-/// How the child ended; none if it had to be stopped.
-fn ended(mut child: Child, deadline: Instant) -> Option<ExitStatus> {
-    loop {
-        if let Some(status) = child.try_wait().expect("a child of ours") {
-            return Some(status);
-        }
-        if Instant::now() > deadline {
-            child.kill().expect("a child of ours");
-            child.wait().expect("a child of ours");
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(10)); // waits for a process, not for an order of events
-    }
 }

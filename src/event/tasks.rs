@@ -74,8 +74,8 @@ impl Tasks {
 
     /// Takes the oldest task out of the list, to be woken.
     pub(super) fn choose(&self) -> Option<Waker> {
-        if self.any.load(Ordering::Relaxed) == 0 {
-            // [relaxed]
+        let any = self.any.load(Ordering::Relaxed); // [relaxed]
+        if any == 0 {
             return None;
         }
         let mut list = self.list.lock();

@@ -52,8 +52,8 @@ impl Gate {
     /// Lets nobody in any more, and returns when nobody is inside.
     pub fn shut_and_wait(&self) {
         self.0.fetch_or(SHUT, Ordering::Relaxed); // [relaxed]
-        while self.0.load(order("G1_wait", Ordering::Acquire)) != SHUT {
-            // [G1]
+        let inside = || self.0.load(order("G1_wait", Ordering::Acquire)); // [G1]
+        while inside() != SHUT {
             thread::yield_now();
         }
     }

@@ -35,13 +35,6 @@ pub struct Look {
     waits: u64,
 }
 
-impl Look {
-    /// How often it waited between the two looks.
-    pub fn waits_since(&self, earlier: &Self) -> u64 {
-        self.waits - earlier.waits
-    }
-}
-
 impl Task {
     /// The calling thread.
     pub fn mine() -> Self {

@@ -243,8 +243,7 @@ impl Shared {
     ) -> Receipts {
         let accepted_ns = self.context.clock.now_ns();
         let count = entries.len() as u64;
-        // [relaxed] only uniqueness is asked of it
-        let first = self.next.fetch_add(count, Ordering::Relaxed);
+        let first = self.next.fetch_add(count, Ordering::Relaxed); // [relaxed] only uniqueness is asked of it
         let mut receipts = Receipts::with_capacity(entries.len());
         for (at, ((entry, message), plan)) in entries.into_iter().zip(plans).enumerate() {
             let id = MessageId::new(self.incarnation, first + at as u64);
