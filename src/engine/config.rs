@@ -13,6 +13,9 @@
 //! | `durability` | `Os` | | what a receipt promises (persistent) |
 //! | `disk_bytes_max` | 8 GiB | two segments and more | the log (persistent) |
 //! | `segment_bytes` | 64 MiB | a power of two, 64 KiB to 1 GiB | a file of the log (persistent) |
+//! | `checkpoint_bytes` | `segment_bytes` | [`CHECKPOINT_BYTES_MIN`] and more | how far the log grows between checkpoints (persistent) |
+//! | `retention` | what is settled goes | | what is kept for replay (persistent) |
+//! | `when_full` | `Refuse` | | a publish to a full queue (persistent) |
 //!
 //! `max_size` counts deliveries: a message that three subscriptions have yet to settle counts three times, a held one
 //! once. The only place in the crate that knows which kinds there are is [`Config::open`].
@@ -26,7 +29,9 @@ use crate::log::{Log, LogOptions};
 use crate::message::PAYLOAD_BYTES_MAX;
 use crate::metrics::Recorder;
 use crate::queue::memory::MemoryQueue;
-use crate::queue::persistent::{Durability, PersistentQueue};
+use crate::queue::persistent::{
+    CHECKPOINT_BYTES_MIN, Durability, Keep, PersistentQueue, Retention, WhenFull,
+};
 use crate::queue::{Context, Queue};
 use crate::sync::Arc;
 use std::path::{Path, PathBuf};
@@ -60,6 +65,9 @@ pub struct Config {
     durability: Durability,
     disk_bytes_max: u64,
     segment_bytes: u64,
+    checkpoint_bytes: Option<u64>,
+    retention: Retention,
+    when_full: WhenFull,
 }
 
 impl Config {
@@ -77,6 +85,9 @@ impl Config {
             durability: Durability::Os,
             disk_bytes_max: 8 << 30,
             segment_bytes: 64 << 20,
+            checkpoint_bytes: None,
+            retention: Retention::new(),
+            when_full: WhenFull::Refuse,
         }
     }
 
@@ -156,6 +167,25 @@ impl Config {
         self
     }
 
+    /// Sets how far the log of a persistent queue may grow until its state is laid down once more, in bytes. What the next
+    /// open has to replay, and what can be reclaimed, follows from it.
+    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
+        self.checkpoint_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets what a persistent queue keeps of what is settled.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Sets what becomes of a publish while a persistent queue is full.
+    pub fn when_full(mut self, policy: WhenFull) -> Self {
+        self.when_full = policy;
+        self
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -190,7 +220,12 @@ impl Config {
                     .segment_bytes(self.segment_bytes)
                     .disk_max_bytes(self.disk_bytes_max);
                 let log = Log::open(path, options)?;
-                let queue = PersistentQueue::open(Arc::clone(&context), log, self.durability);
+                let keep = Keep {
+                    retention: self.retention,
+                    when_full: self.when_full,
+                    checkpoint_bytes: self.checkpoint_bytes.unwrap_or(self.segment_bytes),
+                };
+                let queue = PersistentQueue::open(Arc::clone(&context), log, self.durability, keep);
                 Arc::new(queue.map_err(OpenError::Records)?)
             }
         };
@@ -201,6 +236,8 @@ impl Config {
         within("workers", self.workers as u64, 1, WORKERS_MAX as u64)?;
         within("buffer", self.buffer as u64, 1, BUFFER_MAX as u64)?;
         within("max_size", self.max_size.unwrap_or(1), 1, u64::MAX)?;
+        let checkpoint_bytes = self.checkpoint_bytes.unwrap_or(u64::MAX);
+        within("checkpoint_bytes", checkpoint_bytes, CHECKPOINT_BYTES_MIN, u64::MAX)?;
         within("payload_bytes_max", self.payload_bytes_max as u64, 1, PAYLOAD_BYTES_MAX as u64)?;
         within("dead_letters_max", self.dead_letters_max as u64, 1, BUFFER_MAX as u64)
     }

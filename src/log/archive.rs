@@ -142,6 +142,12 @@ impl Archive {
         self.shared.checkpoints.lock().newest()
     }
 
+    /// Does the log begin with the first segment that it ever had? See [`Log::is_whole`](super::Log::is_whole).
+    pub fn is_whole(&self) -> bool {
+        let view = self.shared.segments.view();
+        view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
+    }
+
     /// The segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         self.segments.clone()

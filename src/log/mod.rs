@@ -369,6 +369,12 @@ impl Log {
         view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
     }
 
+    /// Where the segments begin, oldest first.
+    pub(crate) fn bases(&self) -> Vec<Position> {
+        let view = self.shared.segments.view();
+        view.table().list().iter().map(|segment| Position::of(segment.header.base)).collect()
+    }
+
     /// Removes the segments that lie below `before` as a whole. What either of the kept checkpoints needs stays, and so
     /// do the segment that is appended to and what is not durable. The disk limit leaves room for as many new ones.
     /// Records that are held stay good; a reader goes on to the end of the segment that it

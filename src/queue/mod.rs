@@ -14,6 +14,8 @@
 //! answers with another attempt or the dead letters. Dead letters are messages of the topic [`DEAD_LETTERS`], with
 //! reason, attempts and origin in their headers. A message of that topic is never dead-lettered again, it is tried on.
 
+pub(crate) mod backlog;
+pub(crate) mod checkpoint;
 pub(crate) mod credits;
 pub(crate) mod exceptions;
 pub(crate) mod gate;
@@ -31,6 +33,7 @@ use crate::event::EventCount;
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::metrics::{Event, Recorder, Times};
 use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
+use persistent::StorageStats;
 use routes::Filter;
 use std::fmt;
 use std::ops::Deref;
@@ -177,6 +180,9 @@ pub enum Start {
     Latest,
     /// With the earliest message that the queue retains, whoever else has settled it.
     Earliest,
+    /// With this message and what was published after it, on a kind that retains; if it is retained no longer, with the
+    /// earliest that is. What is held for the first subscription of its topic comes as well.
+    At(MessageId),
 }
 
 /// What is asked for when subscribing: a filter, and optionally a name, a start and a bound on workers.
@@ -464,6 +470,16 @@ pub(crate) trait Queue: Send + Sync {
     /// The oldest messages that wait for delivery and match, each once; nothing is removed.
     fn peek(&self, filter: &Filter, count: usize) -> Result<Vec<Arc<Envelope>>, QueueError>;
     fn depth(&self) -> QueueDepth;
+    /// Drops everything unsettled and held that was published to topics that `filter` matches. How much comes back.
+    fn purge(&self, filter: &Filter) -> Result<u64, QueueError> {
+        let _ = filter;
+        let kind = self.capabilities().kind;
+        Err(QueueError::Unsupported { kind, what: "purge" })
+    }
+    /// What there is to say about its files, if it has any.
+    fn storage(&self) -> Option<StorageStats> {
+        None
+    }
     /// Makes everything accepted and settled so far as durable as the kind can.
     fn sync(&self) -> Result<(), QueueError>;
     /// From now on a publish is refused as closed. Returns when every one that was accepted has arrived: what

@@ -34,29 +34,34 @@
 //! The log's disk limit; `buffer` messages in a window; `max_size` deliveries where it is set.
 
 mod inspect;
+mod keeper;
 mod source;
 mod writer;
 
 pub use inspect::Inspection;
+pub(crate) use keeper::Keep;
+pub use keeper::{CHECKPOINT_BYTES_MIN, Pinned, Retention, StorageStats, WhenFull};
 
 use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
-use crate::log::{AppendError, Appended, Budget, Log, Position, Record, RecordRef};
+use crate::log::{AppendError, Appended, Budget, Log, LogError, Position, Record, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::queue::gate::Gate;
-use crate::queue::records::{self, Encoded, Outcome, Settled};
+use crate::queue::records::{self, Encoded, Origins, Outcome, Settled};
 use crate::queue::refusal::{Refusal, not_appended};
-use crate::queue::replay::{Identity, Origin, Replay};
+use crate::queue::replay::{Identity, Origin, Replay, skim};
 use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
-use crate::queue::window::{Begin, Window, storage};
+use crate::queue::window::{Begin, Purge, Window, storage};
 use crate::queue::{
     Batch, Capabilities, Context, DEAD_LETTER_BYTES_ADDED, DEAD_LETTERS, Queue, QueueDepth,
     Reached, Receipt, SUBSCRIPTIONS_MAX, Source, Start, Subscription, SubscriptionDepth,
 };
 use crate::sync::{Arc, AtomicI64, AtomicU8, Mutex, Ordering, thread};
+use keeper::{Follower, Keeping, keep_up};
 use smallvec::{SmallVec, smallvec};
 use source::PersistentSource;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
 use writer::write_lingering;
 
 /// What a receipt promises, for a persistent queue.
@@ -79,7 +84,13 @@ type Entry = TopicEntry<PersistentSource>;
 /// A queue in a directory.
 pub(crate) struct PersistentQueue {
     shared: Arc<Shared>,
-    linger: Mutex<Option<thread::JoinHandle<()>>>,
+    linger: Mutex<Option<Threads>>,
+}
+
+/// What ends with the queue.
+struct Threads {
+    writer: thread::JoinHandle<()>,
+    keeper: thread::JoinHandle<()>,
 }
 
 struct Shared {
@@ -96,12 +107,15 @@ struct Shared {
     gate: Gate,
     /// Wakes the thread that writes lingering settlements.
     lingering: Arc<EventCount>,
+    keeping: Arc<Keeping>,
 }
 
 #[derive(Default)]
 struct State {
     subscriptions: BTreeMap<String, Arc<PersistentSource>>,
     next_number: u32,
+    /// Nothing below is given to a new subscription: it may be gone, or go.
+    retained: u64,
 }
 
 impl State {
@@ -117,11 +131,13 @@ impl PersistentQueue {
         context: Arc<Context>,
         log: Log,
         durability: Durability,
+        keep: Keep,
     ) -> Result<Self, QueueError> {
         let log = Arc::new(log);
-        let replay = Replay::of(log.reader(log.start()), |from| log.reader(from))?;
+        let follower = Follower::open(&log)?;
         // The low half of a number that is random as a whole.
         let incarnation = log.id() as u64;
+        let replay = follower.replay.clone();
         let shared = Arc::new(Shared {
             context,
             log,
@@ -133,19 +149,23 @@ impl PersistentQueue {
             stage: AtomicU8::new(OPEN),
             gate: Gate::new(),
             lingering: Arc::new(EventCount::new()),
+            keeping: Arc::new(Keeping::new(follower, keep)),
         });
         shared.restore(&replay);
-        let writer = Arc::downgrade(&shared);
-        let lingering = Arc::clone(&shared.lingering);
-        let handle = thread::Builder::new()
-            .name("millstream-settle".to_owned())
-            .spawn(move || write_lingering(&writer, &lingering))
-            .map_err(|source| QueueError::Storage {
-                what: "start the thread that writes settlements",
-                source: Arc::new(source),
-            })?;
-        Ok(Self { shared, linger: Mutex::new(Some(handle)) })
+        let (queue, lingering) = (Arc::downgrade(&shared), Arc::clone(&shared.lingering));
+        let writer = spawn("millstream-settle", move || write_lingering(&queue, &lingering))?;
+        let (queue, keeping) = (Arc::downgrade(&shared), Arc::clone(&shared.keeping));
+        let keeper = spawn("millstream-keep", move || keep_up(&queue, &keeping))?;
+        Ok(Self { shared, linger: Mutex::new(Some(Threads { writer, keeper })) })
     }
+}
+
+fn spawn(
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, QueueError> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map_err(|error| storage("start a thread of the queue's own", error))
 }
 
 impl Drop for PersistentQueue {
@@ -163,10 +183,11 @@ impl Shared {
     /// Makes topics and subscriptions as the log tells them.
     fn restore(self: &Arc<Self>, replay: &Replay) {
         let mut state = self.state.lock();
-        state.next_number = replay.next_subscription;
-        let end = self.log.committed();
+        (state.next_number, state.retained) = (replay.next_subscription, replay.retained);
         for replayed in replay.subscriptions.values() {
-            let (reads_from, begin) = replayed.begin(end);
+            let begin = replay.begin(replayed);
+            let reads_from = begin.pending.front().copied().unwrap_or(begin.resume);
+            let reads_from = Position::from_u64(reads_from).unwrap_or(replay.position());
             let ahead = replayed.unsettled() - begin.delayed.len() as u64;
             let source = self.source(replayed.identity.clone(), reads_from, begin, ahead);
             state.subscriptions.insert(replayed.identity.name.clone(), source);
@@ -175,7 +196,7 @@ impl Shared {
             let routes = state.matching(&replayed.topic);
             let (topic, claimed) = (replayed.topic.clone(), replayed.claimed);
             let entry = self.topics.insert(topic, routes, claimed, replayed.made_at);
-            entry.count_published(replayed.published);
+            entry.restore(replayed.published, replayed.purged_before);
         }
     }
 
@@ -227,9 +248,13 @@ impl Shared {
     fn append(&self, record: &Encoded, budget: Budget) -> Result<Appended, AppendError> {
         let parts: [&[u8]; 1] = [&record.body];
         let (tag, topic, time_ns) = (record.tag, record.topic, self.context.clock.now_ns());
-        let appended = self.log.append(&Record { tag, topic, time_ns, parts: &parts }, budget)?;
-        self.wake(&appended);
-        Ok(appended)
+        let appended = self.log.append(&Record { tag, topic, time_ns, parts: &parts }, budget);
+        match &appended {
+            Ok(appended) => self.wake(appended),
+            Err(AppendError::Full) => self.keeping.want_room(self.log.committed()),
+            Err(_) => {}
+        }
+        appended
     }
 
     /// Wakes the subscriptions of every message that became readable, whoever wrote it.
@@ -243,6 +268,7 @@ impl Shared {
                 });
             }
         });
+        self.keeping.look(appended.end);
         if self.stage() != OPEN {
             // Whoever closes waits for all that is on its way; it may be nobody's here.
             self.context.progress.notify_all();
@@ -260,6 +286,9 @@ impl Shared {
         let wanted = self.reserve(entries)?;
         let given_back = |refusal| {
             self.count(-wanted);
+            if matches!(refusal, Refusal::Full) {
+                self.keeping.want_room(self.log.committed());
+            }
             refusal
         };
         let appended = self.write(entries).map_err(given_back)?;
@@ -380,11 +409,18 @@ impl Shared {
             .filter(|entry| held(entry) && filter.matches(&entry.topic))
             .map(|entry| (entry.number, entry))
             .collect();
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        // Held messages are retained, and this may read them.
+        let _kept = self.keeping.hold();
         let mut reader = self.log.reader(self.log.start());
-        while !wanted.is_empty() && found.len() < count {
+        while found.len() < count {
             let record = reader.next().map_err(|error| storage("read the log", error))?;
             let Some(record) = record else { break };
             let entry = wanted.get(&record.topic());
+            let entry =
+                entry.filter(|entry| entry.purged_before() <= records::place(record.position()));
             if let (true, Some(entry)) = (records::is_message(record.tag()), entry) {
                 found.extend(envelope(&record, &entry.topic, self.incarnation).ok());
             }
@@ -443,12 +479,12 @@ impl Queue for PersistentQueue {
         if let Err(reason) = message.check(self.shared.context.payload_bytes_max) {
             return Err(PublishError::TooLarge { message, reason });
         }
-        let entry = match self.shared.public_topic(topic) {
+        let entry = match self.shared.when_room(|| self.shared.public_topic(topic)) {
             Ok(entry) => entry,
             Err(refusal) => return Err(refusal.with(message)),
         };
         let mut entries: Entries = smallvec![(entry, message)];
-        match self.shared.accept(&entries) {
+        match self.shared.when_room(|| self.shared.accept(&entries)) {
             Ok(receipts) => Ok(receipts[0]),
             Err(refusal) => Err(refusal.with(entries.remove(0).1)),
         }
@@ -461,14 +497,15 @@ impl Queue for PersistentQueue {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let known = batch.iter().map(|(topic, _)| self.shared.public_topic(topic.as_str()));
+        let public_topic = |topic: &Topic| self.shared.public_topic(topic.as_str());
+        let known = batch.iter().map(|(topic, _)| self.shared.when_room(|| public_topic(topic)));
         let known: Vec<_> = match known.collect::<Result<_, _>>() {
             Ok(known) => known,
             Err(refusal) => return Err(refusal.with(batch)),
         };
         let messages = batch.into_entries().into_iter().map(|(_, message)| message);
         let entries: Entries = known.into_iter().zip(messages).collect();
-        match self.shared.accept(&entries) {
+        match self.shared.when_room(|| self.shared.accept(&entries)) {
             Ok(receipts) => Ok(receipts.into_vec()),
             Err(refusal) => {
                 let back = entries.into_iter();
@@ -539,6 +576,14 @@ impl Queue for PersistentQueue {
         self.shared.depth(&self.shared.state.lock())
     }
 
+    fn purge(&self, filter: &Filter) -> Result<u64, QueueError> {
+        self.shared.purge(filter)
+    }
+
+    fn storage(&self) -> Option<StorageStats> {
+        Some(self.shared.storage_stats())
+    }
+
     fn sync(&self) -> Result<(), QueueError> {
         self.shared.write_settlements()?;
         self.shared.log.sync().map(drop).map_err(|error| storage("sync the log", error))
@@ -557,6 +602,9 @@ impl Queue for PersistentQueue {
             self.shared.stage.store(REFUSING, Ordering::Release); // [P2]
         }
         state.subscriptions.values().for_each(|source| source.signal().notify_all());
+        drop(state);
+        // Publishers that wait for room.
+        self.shared.context.progress.notify_all();
     }
 
     fn outstanding(&self, until_ns: u64) -> u64 {
@@ -568,7 +616,7 @@ impl Queue for PersistentQueue {
     }
 
     fn close(&self) -> Result<(), QueueError> {
-        let Some(writer) = self.linger.lock().take() else { return Ok(()) };
+        let Some(threads) = self.linger.lock().take() else { return Ok(()) };
         self.refuse();
         let written = self.shared.write_settlements();
         {
@@ -577,9 +625,12 @@ impl Queue for PersistentQueue {
             state.subscriptions.values().for_each(|source| source.seal());
         }
         self.shared.lingering.notify_all();
-        let joined = writer.join();
-        debug_assert!(joined.is_ok(), "the writer of settlements does not panic");
+        self.shared.keeping.end();
+        let joined = threads.writer.join().and(threads.keeper.join());
+        debug_assert!(joined.is_ok(), "the queue's own threads do not panic");
         let late = self.shared.write_settlements();
+        // Where it fails, the next open has more to read.
+        self.shared.keep_at_the_end();
         let closed = self.shared.log.close().map_err(|error| storage("close the log", error));
         written.and(late).and(closed)
     }
@@ -596,39 +647,84 @@ impl Shared {
         start: Start,
     ) -> Result<Arc<PersistentSource>, QueueError> {
         let number = state.next_number;
-        let record = Encoded::subscribe(number, start, &filter, &name);
+        let retained = state.retained;
+        let asked = self.asked(start)?;
+        let origin = asked.map_or(Origins::Own, |place| Origins::At(place.max(retained)));
+        let record = Encoded::subscribe(number, origin, &filter, &name);
         let appended = self
             .append(&record, Budget::Settle)
             .map_err(|error| not_appended("record a subscription", error))?;
         state.next_number += 1;
         let position = records::place(appended.at);
+        let from = asked.map_or(position, |place| place.max(retained).min(position));
         let (mut claims, mut claims_from, mut before) = (HashSet::new(), u64::MAX, 0);
         let matching = self.topics.all().into_iter().filter(|entry| filter.matches(&entry.topic));
         let matching: Vec<_> = matching.collect();
         for entry in &matching {
             let claims_it = !entry.is_claimed();
-            before += if claims_it || start == Start::Earliest { entry.published() } else { 0 };
+            before += if claims_it || from <= retained { entry.published() } else { 0 };
             if claims_it {
                 entry.claim();
                 claims.insert(entry.number);
-                claims_from = claims_from.min(entry.made_at);
+                claims_from = claims_from.min(entry.made_at.max(retained));
                 self.count(-(entry.published() as i64));
             }
         }
-        let from = if start == Start::Earliest { 0 } else { position };
+        if retained < from && from < position {
+            let mine: HashSet<u32> = matching.iter().map(|entry| entry.number).collect();
+            before += self.count_between(from, position, |topic, place| {
+                let mine = mine.contains(&topic) && !claims.contains(&topic);
+                let entry = self.topics.by_number(topic).filter(|_| mine);
+                entry.is_some_and(|entry| entry.purged_before() <= place)
+            })?;
+        }
         // Not by the count: a message that was just appended may not be counted yet (H1).
-        let reads_from = match start {
-            Start::Earliest => self.log.start(),
-            Start::Latest => Position::from_u64(claims_from.min(position)).unwrap_or(appended.at),
-        };
+        let reads_from = claims_from.min(from);
+        let purges = matching.iter().map(|entry| (entry.number, entry.purged_before()));
+        let begin = Begin { purged: Purge::above(reads_from, purges), ..Begin::at(reads_from) };
+        let reads_from = Position::from_u64(reads_from).unwrap_or(appended.at);
         let origin = Origin { from, claims };
         let identity = Identity { number, name: name.clone(), filter, origin };
-        let source = self.source(identity, reads_from, Begin::default(), before);
+        let source = self.source(identity, reads_from, begin, before);
         self.count(before as i64);
         state.subscriptions.insert(name, Arc::clone(&source));
         for entry in matching {
             entry.routes.store(Arc::new(state.matching(&entry.topic)));
         }
         Ok(source)
+    }
+
+    /// The place that a subscription was asked to start at; `None` for its own.
+    fn asked(&self, start: Start) -> Result<Option<u64>, QueueError> {
+        let Start::At(id) = start else { return Ok((start == Start::Earliest).then_some(0)) };
+        let place = id.position();
+        let unknown = || QueueError::NoMessage { id: id.to_string() };
+        let at = Position::from_u64(place).ok_or_else(unknown)?;
+        if id != MessageId::new(self.incarnation, place) {
+            return Err(unknown());
+        }
+        match self.log.record(at) {
+            Ok(record) if records::is_message(record.tag()) => Ok(Some(place)),
+            Err(LogError::Expired { .. }) => Ok(Some(0)),
+            Err(LogError::Storage(source)) => {
+                Err(storage("read the log", LogError::Storage(source)))
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    /// How many messages between two places `counts`.
+    fn count_between(
+        &self,
+        from: u64,
+        to: u64,
+        counts: impl Fn(u32, u64) -> bool,
+    ) -> Result<u64, QueueError> {
+        let mut count = 0;
+        skim(&|from| self.log.reader(from), from, to, |record| {
+            count += u64::from(counts(record.topic(), records::place(record.position())));
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
     }
 }

@@ -18,13 +18,14 @@ use crate::log::{Log, LogError, Position, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::metrics::Event;
 use crate::queue::records::{self, Outcome};
-use crate::queue::replay::Identity;
+use crate::queue::replay::{Identity, skim};
 use crate::queue::routes::Filter;
-use crate::queue::window::{Next, Waiting, Window, storage};
+use crate::queue::window::{Next, Purge, Waiting, Window, storage};
 use crate::queue::{
     Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
 use crate::sync::{Arc, AtomicBool, AtomicI64, Mutex, Ordering, Weak};
+use std::ops::ControlFlow;
 
 /// One subscription of a persistent queue.
 pub(super) struct PersistentSource {
@@ -135,7 +136,7 @@ impl PersistentSource {
                 let position = Position::from_u64(place).unwrap_or(self.log.start());
                 let read = self.log.record(position);
                 let record = read.inspect_err(|_| self.window.lock().release(place, waiting))?;
-                let Waiting { attempt, redelivered } = waiting;
+                let Waiting { attempt, redelivered, .. } = waiting;
                 (record, Lease { place, attempt, redelivered, shard: 0 })
             }
         }))
@@ -167,7 +168,7 @@ impl PersistentSource {
     ) -> Result<(), QueueError> {
         let letter = dead_letter(envelope, &self.identity.name, lease.attempt, reason);
         if queue.bury(&letter, self.identity.number, lease.place).is_err() {
-            return self.retry(queue, lease, self.context.try_on_ns());
+            return self.retry(queue, envelope, lease, self.context.try_on_ns());
         }
         self.context.recorder.count(lease.shard, Event::DeadLettered, 1);
         let had_room = self.with_room(Window::settled_elsewhere);
@@ -176,23 +177,65 @@ impl PersistentSource {
         Ok(())
     }
 
-    fn retry(&self, queue: &Shared, lease: &Lease, due_ns: u64) -> Result<(), QueueError> {
+    fn retry(
+        &self,
+        queue: &Shared,
+        envelope: &Envelope,
+        lease: &Lease,
+        due_ns: u64,
+    ) -> Result<(), QueueError> {
+        let Some(topic) = queue.unpurged(envelope.topic(), lease.place) else {
+            return self.drop_purged(queue);
+        };
         let attempt = lease.attempt.saturating_add(1);
-        let outcome = self.note(queue, lease.place, Outcome::Retry { due_ns, attempt });
+        let outcome = self.note(queue, lease.place, Outcome::Retry { due_ns, attempt }, topic);
         // Whoever sleeps must learn of the new due time.
         self.signal.notify(1);
         outcome
     }
 
-    /// Notes a settlement in the window, and writes the gathered ones when they are many.
-    fn note(&self, queue: &Shared, position: u64, outcome: Outcome) -> Result<(), QueueError> {
+    /// A message that was purged while it was in somebody's hands does not come again.
+    fn drop_purged(&self, queue: &Shared) -> Result<(), QueueError> {
+        queue.count(-1);
+        let had_room = self.with_room(Window::settled_elsewhere);
+        self.look_again(had_room);
+        Ok(())
+    }
+
+    /// Takes part in a purge: what waits here is dropped, what was not read yet is passed over. All of it is counted.
+    pub(super) fn purge(&self, queue: &Shared, purge: &Purge) -> Result<u64, QueueError> {
+        let mut window = self.window.lock();
+        let had_room = window.has_room();
+        let (dropped, looked) = window.purge(purge);
+        drop(window);
+        let mut unread = 0;
+        let reread = |from| self.log.reader(from);
+        skim(&reread, records::place(looked.cursor), purge.before, |record| {
+            let drops = purge.drops(record.topic(), records::place(record.position()));
+            unread += u64::from(drops && !looked.passes(record) && self.is_mine(queue, record));
+            ControlFlow::Continue(())
+        })?;
+        self.count_ahead(-(unread as i64));
+        queue.count(-((dropped + unread) as i64));
+        self.look_again(had_room);
+        Ok(dropped + unread)
+    }
+
+    /// Notes a settlement in the window, and writes the gathered ones when they are many. `topic` counts for a retry.
+    fn note(
+        &self,
+        queue: &Shared,
+        position: u64,
+        outcome: Outcome,
+        topic: u32,
+    ) -> Result<(), QueueError> {
         let (had_room, full, first) = {
             let mut window = self.window.lock();
             if window.is_sealed() {
                 return Err(QueueError::Closed);
             }
             let (had_room, first) = (window.has_room(), !window.has_unwritten());
-            (had_room, window.settle(position, outcome), first)
+            (had_room, window.settle(position, outcome, topic), first)
         };
         self.look_again(had_room);
         if full {
@@ -240,6 +283,8 @@ impl PersistentSource {
         queue: &Shared,
     ) -> Result<Vec<Arc<Envelope>>, QueueError> {
         let failed = |error| storage("read the log", error);
+        // What is settled and reclaimed while this reads is nobody's to see: the keeper waits.
+        let _kept = queue.keeping.hold();
         let waiting = self.window.lock().waiting();
         let matching = |record: &RecordRef| {
             let entry = queue.topics.by_number(record.topic());
@@ -255,7 +300,7 @@ impl PersistentSource {
         let mut reader = self.log.reader(waiting.cursor);
         while found.len() < count {
             let Some(record) = reader.next().map_err(failed)? else { break };
-            if !waiting.passes(records::place(record.position())) && self.is_mine(queue, &record) {
+            if !waiting.passes(&record) && self.is_mine(queue, &record) {
                 found.extend(matching(&record));
             }
         }
@@ -304,15 +349,19 @@ impl Source for PersistentSource {
         match self.context.resolve(envelope, lease, to) {
             Resolved::Ack => {
                 queue.count(-1);
-                self.note(&queue, lease.place, Outcome::Ack)
+                self.note(&queue, lease.place, Outcome::Ack, 0)
             }
             Resolved::Release => {
                 let Lease { place, attempt, redelivered, .. } = *lease;
-                self.with_room(|window| window.release(place, Waiting { attempt, redelivered }));
+                let Some(topic) = queue.unpurged(envelope.topic(), place) else {
+                    return self.drop_purged(&queue);
+                };
+                let waiting = Waiting { attempt, redelivered, topic };
+                self.with_room(|window| window.release(place, waiting));
                 self.signal.notify(1);
                 Ok(())
             }
-            Resolved::Retry { due_ns } => self.retry(&queue, lease, due_ns),
+            Resolved::Retry { due_ns } => self.retry(&queue, envelope, lease, due_ns),
             Resolved::Dead { reason } => self.give_up(&queue, envelope, lease, &reason),
         }
     }
