@@ -349,3 +349,366 @@ fn place(what: &'static str, value: u64) -> Result<u64, CheckpointFault> {
     let possible = Position::from_u64(value).is_some();
     if possible { Ok(value) } else { Err(CheckpointFault::Value { what, value }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Budget, Log, LogOptions, Record};
+    use crate::message::Priority;
+    use crate::queue::records::{self, Encoded, Origins, Outcome, Settled};
+    use crate::queue::replay::Pin;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::ops::ControlFlow;
+
+    const SMALL: Bounds = Bounds { front_max: 4, front_min: 2, ahead_max: 3 };
+    const TOPICS: [&str; 4] = ["a.x", "a.y", "b", "$dead"];
+    const FILTERS: [&str; 5] = ["a.*", "b", ">", "a.x", "$dead"];
+
+    #[derive(Debug, Clone, Copy)]
+    enum Op {
+        Publish(usize),
+        Subscribe { filter: usize, start: u8, pick: usize },
+        Unsubscribe(usize),
+        Settle { subscription: usize, pick: usize, outcome: Outcome },
+        Purge(usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let outcome = prop_oneof![
+            4 => Just(Outcome::Ack),
+            1 => Just(Outcome::Dead),
+            2 => (1..99_u64, 2..9_u32).prop_map(|(due_ns, attempt)| Outcome::Retry { due_ns, attempt }),
+        ];
+        prop_oneof![
+            12 => (0..4_usize).prop_map(Op::Publish),
+            2 => (0..5_usize, 0..4_u8, any::<usize>())
+                .prop_map(|(filter, start, pick)| Op::Subscribe { filter, start, pick }),
+            1 => any::<usize>().prop_map(Op::Unsubscribe),
+            12 => (any::<usize>(), any::<usize>(), outcome).prop_map(
+                |(subscription, pick, outcome)| Op::Settle { subscription, pick, outcome }),
+            1 => (0..5_usize).prop_map(Op::Purge),
+        ]
+    }
+
+    /// What a history comes to, written the obvious way: every message in a set.
+    #[derive(Default)]
+    struct Plain {
+        topics: Vec<&'static str>,
+        claimed: BTreeSet<u32>,
+        /// Position and topic of what was not purged.
+        messages: Vec<(u64, u32)>,
+        subscriptions: BTreeMap<u32, PlainSubscription>,
+        next: u32,
+    }
+
+    struct PlainSubscription {
+        filter: Filter,
+        /// All that it ever had: what may be settled, and be so twice.
+        had: Vec<u64>,
+        unsettled: BTreeMap<u64, bool>,
+    }
+
+    impl Plain {
+        fn matches(&self, filter: &Filter, topic: u32) -> bool {
+            filter.matches(&Topic::new(self.topics[topic as usize]).unwrap())
+        }
+
+        fn held(&self) -> usize {
+            self.messages.iter().filter(|(_, topic)| !self.claimed.contains(topic)).count()
+        }
+    }
+
+    struct History {
+        _dir: tempfile::TempDir,
+        log: Log,
+        plain: Plain,
+    }
+
+    impl History {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let log = Log::open(dir.path(), LogOptions::new().segment_bytes(1 << 16)).unwrap();
+            Self { _dir: dir, log, plain: Plain::default() }
+        }
+
+        fn append(&self, record: &Encoded) -> u64 {
+            let parts: [&[u8]; 1] = [&record.body];
+            let (tag, topic) = (record.tag, record.topic);
+            let record = Record { tag, topic, time_ns: 0, parts: &parts };
+            self.log.append(&record, Budget::Publish).unwrap().at.as_u64()
+        }
+
+        fn publish(&mut self, name: &'static str) {
+            let known = self.plain.topics.iter().position(|one| *one == name);
+            let number = known.unwrap_or_else(|| {
+                let number = self.plain.topics.len();
+                self.append(&Encoded::topic(number as u32, name));
+                self.plain.topics.push(name);
+                let topic = Topic::new(name).unwrap();
+                let mut each = self.plain.subscriptions.values();
+                if each.any(|each| each.filter.matches(&topic)) {
+                    self.plain.claimed.insert(number as u32);
+                }
+                number
+            }) as u32;
+            let tag = records::message_tag(Priority::default());
+            let at = self.append(&Encoded { tag, topic: number, body: b"message".to_vec() });
+            self.plain.messages.push((at, number));
+            let topic = Topic::new(name).unwrap();
+            for each in self.plain.subscriptions.values_mut() {
+                if each.filter.matches(&topic) {
+                    each.unsettled.insert(at, false);
+                    each.had.push(at);
+                }
+            }
+        }
+
+        fn subscribe(&mut self, filter: &str, start: u8, pick: usize) {
+            let filter = Filter::new(filter).unwrap();
+            let some = self.plain.messages.get(pick % (self.plain.messages.len() + 1));
+            let start = match (start, some) {
+                (0, _) => Origins::Beginning,
+                (1, Some((place, _))) => Origins::At(*place),
+                _ => Origins::Own,
+            };
+            let number = self.plain.next;
+            let at = self.append(&Encoded::subscribe(number, start, &filter, "name"));
+            self.plain.next += 1;
+            let from = match start {
+                Origins::Own => at,
+                Origins::Beginning => 0,
+                Origins::At(place) => place,
+            };
+            let plain = &mut self.plain;
+            let mine: Vec<(u64, u32)> = (plain.messages.iter().copied())
+                .filter(|&(place, topic)| {
+                    let covered = from <= place || !plain.claimed.contains(&topic);
+                    covered && plain.matches(&filter, topic)
+                })
+                .collect();
+            for topic in 0..plain.topics.len() as u32 {
+                if plain.matches(&filter, topic) {
+                    plain.claimed.insert(topic);
+                }
+            }
+            let unsettled = mine.iter().map(|&(place, _)| (place, false)).collect();
+            let had = mine.into_iter().map(|(place, _)| place).collect();
+            plain.subscriptions.insert(number, PlainSubscription { filter, had, unsettled });
+        }
+
+        fn settle(&mut self, subscription: usize, pick: usize, outcome: Outcome) {
+            let count = self.plain.subscriptions.len().max(1);
+            let Some((&number, each)) =
+                self.plain.subscriptions.iter_mut().nth(subscription % count)
+            else {
+                return;
+            };
+            let Some(&position) = each.had.get(pick % each.had.len().max(1)) else { return };
+            match (outcome, each.unsettled.get_mut(&position)) {
+                (Outcome::Retry { .. }, Some(delayed)) => *delayed = true,
+                (Outcome::Retry { .. }, None) => {}
+                _ => drop(each.unsettled.remove(&position)),
+            }
+            self.append(&Encoded::settle(number, &[Settled { position, outcome }]));
+        }
+
+        fn purge(&mut self, filter: &str) {
+            let filter = Filter::new(filter).unwrap();
+            self.append(&Encoded::purge(&filter));
+            let messages = std::mem::take(&mut self.plain.messages);
+            for (place, topic) in messages {
+                if !self.plain.matches(&filter, topic) {
+                    self.plain.messages.push((place, topic));
+                    continue;
+                }
+                for each in self.plain.subscriptions.values_mut() {
+                    each.unsettled.remove(&place);
+                }
+            }
+        }
+
+        fn apply(&mut self, op: Op) {
+            match op {
+                Op::Publish(topic) => self.publish(TOPICS[topic]),
+                Op::Subscribe { filter, start, pick } => {
+                    self.subscribe(FILTERS[filter], start, pick);
+                }
+                Op::Unsubscribe(pick) => {
+                    let numbers: Vec<u32> = self.plain.subscriptions.keys().copied().collect();
+                    if let Some(number) = numbers.get(pick % numbers.len().max(1)) {
+                        self.append(&Encoded::unsubscribe(*number));
+                        self.plain.subscriptions.remove(number);
+                    }
+                }
+                Op::Settle { subscription, pick, outcome } => {
+                    self.settle(subscription, pick, outcome);
+                }
+                Op::Purge(filter) => self.purge(FILTERS[filter]),
+            }
+        }
+
+        fn follow(&self, replay: &mut Replay, end: Position) {
+            replay.follow(end, &|from| self.log.reader(from)).unwrap();
+        }
+
+        /// The places where a fold may stop.
+        fn cuts(&self) -> Vec<Position> {
+            let mut reader = self.log.reader(self.log.start());
+            std::iter::from_fn(|| reader.next().unwrap().map(|record| record.next())).collect()
+        }
+
+        fn unsettled(&self, replay: &Replay, number: u32) -> Vec<u64> {
+            let mut found = Vec::new();
+            let visit = |place| {
+                found.push(place);
+                Ok(ControlFlow::Continue(()))
+            };
+            replay.unsettled(number, &|from| self.log.reader(from), visit).unwrap();
+            found
+        }
+
+        /// The replay says what the plain sum says.
+        fn check(&self, replay: &Replay) {
+            let depth = replay.depth();
+            assert_eq!(depth.held, self.plain.held() as u64, "held");
+            let numbers: Vec<u32> = self.plain.subscriptions.keys().copied().collect();
+            assert_eq!(replay.subscriptions.keys().copied().collect::<Vec<_>>(), numbers);
+            let mut first = u64::MAX;
+            for (number, plain) in &self.plain.subscriptions {
+                let expected: Vec<u64> = plain.unsettled.keys().copied().collect();
+                assert_eq!(self.unsettled(replay, *number), expected, "subscription {number}");
+                let told = &replay.subscriptions[number];
+                assert_eq!(told.unsettled(), expected.len() as u64, "subscription {number}");
+                let delayed = plain.unsettled.values().filter(|delayed| **delayed).count();
+                assert_eq!(told.backlog.delayed(), delayed as u64, "subscription {number}");
+                first = first.min(expected.first().copied().unwrap_or(u64::MAX));
+            }
+            let (watermark, pin) = replay.watermark();
+            assert!(watermark <= first, "{watermark} {first}");
+            assert_eq!(pin == Pin::None, first == u64::MAX && self.plain.held() == 0);
+        }
+    }
+
+    /// A history that has some of everything, the same each time.
+    fn sample() -> (History, Replay) {
+        let mut history = History::new();
+        let ack = Outcome::Ack;
+        let retry = Outcome::Retry { due_ns: 77, attempt: 2 };
+        (0..3).for_each(|_| history.publish("b"));
+        history.subscribe("a.*", 0, 0);
+        history.subscribe(">", 0, 0);
+        (0..12).for_each(|number| history.publish(TOPICS[number % 2]));
+        (0..3).for_each(|pick| history.settle(0, pick * 3, ack));
+        history.settle(1, 14, ack);
+        history.settle(1, 1, retry);
+        history.publish("$dead");
+        history.purge("a.y");
+        let mut replay = Replay::new(history.log.start(), SMALL);
+        history.follow(&mut replay, history.log.committed());
+        history.check(&replay);
+        (history, replay)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        /// Promise: from a checkpoint is the same as from the start, wherever it was cut, and both are the plain sum of
+        /// the history; reclaiming below the watermark in between changes nothing that anybody has.
+        #[test]
+        fn a_fold_that_was_written_down_goes_on_as_if_it_had_not_been(
+            ops in proptest::collection::vec(op(), 1..90),
+        ) {
+            let mut history = History::new();
+            ops.into_iter().for_each(|op| history.apply(op));
+            let (log, start) = (&history.log, history.log.start());
+            let mut whole = Replay::new(start, SMALL);
+            history.follow(&mut whole, log.committed());
+            history.check(&whole);
+            let expected = encode(&whole);
+            let mut stopping = Replay::new(start, SMALL);
+            for cut in history.cuts() {
+                history.follow(&mut stopping, cut);
+                let bytes = encode(&stopping);
+                let mut resumed = decode(&bytes, SMALL).unwrap();
+                prop_assert_eq!(&encode(&resumed), &bytes);
+                history.follow(&mut resumed, log.committed());
+                prop_assert_eq!(&encode(&resumed), &expected, "cut at {}", cut);
+            }
+        }
+
+        /// Promise: what a subscription gets does not depend on what was reclaimed, and the counts are of what is
+        /// retained. Method: retain up to the watermark at every record; nobody starts at the beginning.
+        #[test]
+        fn raising_what_is_retained_changes_nothing_that_anybody_has(
+            ops in proptest::collection::vec(op(), 1..90),
+        ) {
+            let mut history = History::new();
+            let none = |op: &Op| !matches!(op, Op::Subscribe { start: 0 | 1, .. });
+            ops.into_iter().filter(none).for_each(|op| history.apply(op));
+            let mut replay = Replay::new(history.log.start(), SMALL);
+            for cut in history.cuts() {
+                history.follow(&mut replay, cut);
+                let (watermark, _) = replay.watermark();
+                let counts = replay.below(watermark, &|from| history.log.reader(from)).unwrap();
+                replay.retain(watermark, &counts);
+            }
+            history.check(&replay);
+            for (number, topic) in replay.topics.iter().enumerate() {
+                let retained = |&&(place, one): &&(u64, u32)| {
+                    one as usize == number && replay.retained <= place
+                };
+                let count = history.plain.messages.iter().filter(retained).count();
+                prop_assert_eq!(topic.published, count as u64);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_state_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&bytes, SMALL);
+            let headed = [&VERSION.to_le_bytes()[..], &[0; 16], &bytes].concat();
+            let _ = decode(&headed, SMALL);
+        }
+    }
+
+    /// Promise: no cut and no changed bit makes a panic; what is read all the same is written as it was read.
+    #[test]
+    fn every_cut_and_every_changed_bit_is_an_error_or_another_state() {
+        let (_history, replay) = sample();
+        let bytes = encode(&replay);
+        assert_eq!(decode(&bytes, SMALL).map(|back| encode(&back)), Ok(bytes.clone()));
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut], SMALL).is_err(), "{cut}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(decode(&longer, SMALL), Err(CheckpointFault::Long(bytes.len())));
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(back) = decode(&changed, SMALL) {
+                assert_eq!(encode(&back), changed, "bit {bit}");
+            }
+        }
+    }
+
+    /// Promise: a count of more than there is allocates nothing and is an error.
+    #[test]
+    fn a_count_is_believed_as_far_as_there_are_bytes() {
+        let mut bytes = encode(&Replay::new(Position::from_u64(0).unwrap(), SMALL));
+        assert_eq!(bytes.len(), 4 + 16 + 4 + 4 + 4);
+        bytes[20..24].copy_from_slice(&65_000_u32.to_le_bytes());
+        assert_eq!(decode(&bytes, SMALL), Err(CheckpointFault::Short(bytes.len())));
+        bytes[20..24].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(decode(&bytes, SMALL), Err(CheckpointFault::TooMany { .. })));
+        bytes[..4].copy_from_slice(&9_u32.to_le_bytes());
+        assert_eq!(decode(&bytes, SMALL), Err(CheckpointFault::Version(9)));
+    }
+
+    /// Promise: these are the bytes of version 1.
+    #[test]
+    fn the_bytes_of_version_1_are_pinned() {
+        let (_history, replay) = sample();
+        let bytes = encode(&replay);
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (404, 1_567_213_577));
+    }
+}

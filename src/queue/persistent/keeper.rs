@@ -36,6 +36,7 @@
 //! Where nothing but settlements gets in, they may use what is kept for them, a segment; what does not fit there waits in the
 //! windows, and comes again after a crash.
 
+use super::retention::{Keep, Pinned, Retention, StorageStats, WhenFull};
 use super::{CLOSED, OPEN, Shared, not_appended};
 use crate::error::QueueError;
 use crate::event::EventCount;
@@ -51,8 +52,6 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Weak,
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// The least that the log may grow between checkpoints, in bytes.
-pub const CHECKPOINT_BYTES_MIN: u64 = 4_096;
 /// How long what changed may wait for a checkpoint.
 const CHECKPOINT_DELAY: Duration = Duration::from_secs(60);
 /// How long the keeper leaves a disk alone that failed.
@@ -61,94 +60,6 @@ const FAILED_DELAY: Duration = Duration::from_secs(1);
 const REPLAY_LONG: u64 = 1 << 16;
 /// Nobody rings.
 const RUNG: u64 = u64::MAX;
-
-/// What a persistent queue keeps of what all subscriptions have settled: nothing, unless it is told to.
-///
-/// What is kept is there for subscriptions that [start](crate::Start) earlier. Files are removed as a whole, so up to one
-/// file more is kept. Where the disk limit is reached, it is the kept that goes, not the publish.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Retention {
-    keep_for: Option<Duration>,
-    keep_bytes: Option<u64>,
-}
-
-impl Retention {
-    /// Keeps nothing that is settled.
-    pub const fn new() -> Self {
-        Self { keep_for: None, keep_bytes: None }
-    }
-
-    /// Keeps messages for this time from their publish on.
-    #[must_use]
-    pub const fn keep_for(mut self, time: Duration) -> Self {
-        self.keep_for = Some(time);
-        self
-    }
-
-    /// Keeps the last so many bytes of the log. With [`Retention::keep_for`], what both would keep.
-    #[must_use]
-    pub const fn keep_bytes(mut self, bytes: u64) -> Self {
-        self.keep_bytes = Some(bytes);
-        self
-    }
-}
-
-/// What becomes of a publish while the queue is full.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WhenFull {
-    /// It is refused, and the message handed back.
-    #[default]
-    Refuse,
-    /// It waits for room, at most so long. In a handler it may so wait for what that handler itself has yet to settle.
-    Block(Duration),
-}
-
-/// The settings of a keeper.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Keep {
-    pub(crate) retention: Retention,
-    pub(crate) when_full: WhenFull,
-    pub(crate) checkpoint_bytes: u64,
-}
-
-/// What keeps a persistent queue's files from being reclaimed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Pinned {
-    /// Everything is settled.
-    Nobody,
-    /// A message that the subscription of that name has not settled.
-    Subscription(String),
-    /// A message of that topic, held for the first subscription to match it.
-    Topic(String),
-}
-
-/// A persistent queue's files.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct StorageStats {
-    /// Bytes of disk that the log takes.
-    pub disk_bytes: u64,
-    /// The limit on those.
-    pub disk_bytes_max: u64,
-    /// Since the oldest unsettled or held message was accepted.
-    pub oldest_age: Option<Duration>,
-    /// Bytes of the log from that message on.
-    pub pinned_bytes: u64,
-    /// Who has yet to settle it.
-    pub pinned_by: Pinned,
-    /// The position of the earliest message that a new subscription can get.
-    pub retained_from: u64,
-    /// Up to which position the newest checkpoint goes.
-    pub checkpoint: Option<u64>,
-    /// How old that is.
-    pub checkpoint_age: Option<Duration>,
-    /// Bytes of disk reclaimed since the queue was opened.
-    pub reclaimed_bytes: u64,
-    /// Why the last checkpoint, or reclaiming, failed, if it did.
-    pub failure: Option<QueueError>,
-}
 
 /// The fold that follows the log.
 pub(super) struct Follower {
