@@ -47,9 +47,11 @@ mod error;
 pub(crate) mod event;
 #[cfg(not(any(loom, shuttle)))]
 pub mod log;
-/// In a model: the log's tail alone.
+/// In a model: the log's tail, and who prepares what lies before it.
 #[cfg(any(loom, shuttle))]
 pub(crate) mod log {
+    #[cfg(loom)]
+    pub mod preparer;
     pub mod tail;
 }
 #[cfg(not(any(loom, shuttle)))]
@@ -117,6 +119,8 @@ pub struct Refused;
 pub mod modelled {
     pub use crate::engine::roster::Roster;
     pub use crate::event::{EventCount, Key, TaskKey};
+    #[cfg(loom)]
+    pub use crate::log::preparer::{Ground, NoRoom as NotPrepared, Preparer};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::queue::credits::{Credits, NoRoom};
     pub use crate::queue::gate::Gate;

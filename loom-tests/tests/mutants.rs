@@ -23,6 +23,8 @@ mod direct;
 mod event;
 #[path = "line.rs"]
 mod line;
+#[path = "prepare.rs"]
+mod prepare;
 #[path = "ring.rs"]
 mod ring;
 #[path = "roster.rs"]
@@ -158,6 +160,16 @@ const MUTANTS: &[(&str, &str)] = &[
     ("help_one_only", "commit::nothing_committed"),
     ("pad_forgotten", "commit::a_frame"),
     ("closed_ignored", "commit::what_is_accepted"),
+    // log/preparer.rs
+    ("kick_unlocked", "prepare::a_kick"),
+    ("wait_unrung", "prepare::writers_that_wait"),
+    ("wait_unkicked", "prepare::writers_that_wait"),
+    ("step_untold", "prepare::writers_that_wait"),
+    ("need_unsaid", "prepare::a_frame_beyond"),
+    ("never_again", "prepare::a_refusal"),
+    ("refusal_uncounted", "prepare::a_refusal"),
+    ("stop_untold_to_writers", "prepare::the_end_reaches_everybody"),
+    ("stop_untold_to_thread", "prepare::the_end_reaches_the_thread"),
 ];
 
 /// Faults that these models must bear, or what they catch together with another says nothing about the other.
