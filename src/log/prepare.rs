@@ -38,7 +38,7 @@ impl Ground for Shared {
 
     fn wanted(&self, needed: u64) -> u64 {
         // A frame that does not fit the rest of its segment ends in the next one: further than a segment away.
-        let ahead = (self.tail.reserved() + self.segment_bytes).max(needed);
+        let ahead = (self.tail.reserved() + self.sizes.segment_bytes).max(needed);
         ahead.next_multiple_of(step_bytes(self)).min(self.tail.settle_max())
     }
 
@@ -88,7 +88,7 @@ fn successor(shared: &Shared, base: u64) -> Result<Segment, StorageError> {
         created_ns: shared.clock.now_ns(),
         ..last.header
     };
-    Segment::create(&shared.dir, header)
+    Segment::create(&*shared.storage, &shared.dir, header)
 }
 
 /// Makes durable what lies in full segments.
@@ -107,7 +107,7 @@ struct FullSegments<'a>(&'a Shared);
 impl Syncing for FullSegments<'_> {
     fn upto(&self) -> u64 {
         let committed = self.0.tail.committed().end();
-        committed - committed % self.0.segment_bytes
+        committed - committed % self.0.sizes.segment_bytes
     }
 
     fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
@@ -121,5 +121,5 @@ pub(crate) fn first_step(shared: &Shared) -> Result<(), Arc<StorageError>> {
 }
 
 fn step_bytes(shared: &Shared) -> u64 {
-    STEP_BYTES.min(shared.segment_bytes)
+    STEP_BYTES.min(shared.sizes.segment_bytes)
 }

@@ -24,7 +24,8 @@
 //!
 //! `tail` is [relaxed]: a position only says which bytes are whose; their contents come with [L4], and readers never
 //! look at it. `limit` is read behind [L2]'s fence, once: a writer that a newer limit let in, and whom we therefore do not
-//! see, sees our length.
+//! see, sees our length. The ends by the disk limit are [relaxed] too: they only ever refuse, and a stale one refuses a
+//! moment longer.
 //!
 //! # Limits
 //!
@@ -138,7 +139,9 @@ pub struct Tail {
     tail: CachePadded<AtomicU64>,
     committed: CachePadded<AtomicU64>,
     limit: CachePadded<AtomicU64>,
-    bounds: Bounds,
+    segment_bytes: u64,
+    publish_max: AtomicU64,
+    settle_max: AtomicU64,
 }
 
 impl Tail {
@@ -148,7 +151,9 @@ impl Tail {
             tail: CachePadded::new(AtomicU64::new(bounds.start)),
             committed: CachePadded::new(AtomicU64::new(bounds.start)),
             limit: CachePadded::new(AtomicU64::new(bounds.start)),
-            bounds,
+            segment_bytes: bounds.segment_bytes,
+            publish_max: AtomicU64::new(bounds.publish_max),
+            settle_max: AtomicU64::new(bounds.settle_max),
         }
     }
 
@@ -159,9 +164,9 @@ impl Tail {
     /// [`Refused`]; nothing has changed.
     pub fn reserve(&self, len: u32, budget: Budget) -> Result<Reserved, Refused> {
         let max = match budget {
-            Budget::Publish => self.bounds.publish_max,
-            Budget::Settle if mutant("last_unkept") => self.bounds.settle_max,
-            Budget::Settle => self.bounds.settle_max - ALIGN, // the rest is for CLOSE
+            Budget::Publish => self.publish_max.load(Ordering::Relaxed), // [relaxed]
+            Budget::Settle if mutant("last_unkept") => self.settle_max(),
+            Budget::Settle => self.settle_max() - ALIGN, // the rest is for CLOSE
         };
         self.take(len, max, budget, 0)
     }
@@ -173,16 +178,16 @@ impl Tail {
     /// [`Refused`]; nothing has changed, the tail is open still.
     pub fn reserve_last(&self, len: u32) -> Result<Reserved, Refused> {
         let closing = if mutant("close_beside") { 0 } else { PUBLISH_CLOSED | CLOSED };
-        self.take(len, self.bounds.settle_max, Budget::Settle, closing)
+        self.take(len, self.settle_max(), Budget::Settle, closing)
     }
 
     fn take(&self, len: u32, max: u64, budget: Budget, closing: u64) -> Result<Reserved, Refused> {
-        debug_assert!(spanned(len) <= self.bounds.segment_bytes);
+        debug_assert!(spanned(len) <= self.segment_bytes);
         let mut word = self.tail.load(Ordering::Relaxed); // [relaxed]
         admit(word, budget)?;
         loop {
             let here = word & !FLAGS;
-            let segment_end = (here | (self.bounds.segment_bytes - 1)) + 1;
+            let segment_end = (here | (self.segment_bytes - 1)) + 1;
             let at = if here + spanned(len) <= segment_end { here } else { segment_end };
             let next = at + spanned(len);
             if next > max && !mutant("full_ignored") {
@@ -268,7 +273,13 @@ impl Tail {
 
     /// Where everything ends, by the disk limit.
     pub fn settle_max(&self) -> u64 {
-        self.bounds.settle_max
+        self.settle_max.load(Ordering::Relaxed) // [relaxed]
+    }
+
+    /// The disk has room for more: publishing and everything end later from now on.
+    pub fn extend(&self, publish_max: u64, settle_max: u64) {
+        self.settle_max.fetch_max(settle_max, Ordering::Relaxed); // [relaxed]
+        self.publish_max.fetch_max(publish_max, Ordering::Relaxed); // [relaxed]
     }
 
     /// From now on no publish is accepted. Answers the tail at that moment.
