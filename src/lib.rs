@@ -71,6 +71,8 @@ pub(crate) mod queue {
     pub mod memory {
         pub mod line;
     }
+    #[cfg(loom)]
+    pub mod waking;
 }
 pub mod ring;
 pub(crate) mod sync;
@@ -125,6 +127,8 @@ pub mod modelled {
     pub use crate::queue::credits::{Credits, NoRoom};
     pub use crate::queue::gate::Gate;
     pub use crate::queue::memory::line::{Line, Waiting};
+    #[cfg(loom)]
+    pub use crate::queue::waking;
     pub use crate::ring::cells::{Layout, end_thread};
     pub use crate::ring::channel::over;
     pub use crate::ring::swap::{Ring, Shape};

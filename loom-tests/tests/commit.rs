@@ -272,7 +272,7 @@ fn three_writers_behind_a_limit_that_rises() {
     explore(1, || {
         let log = Log::new(FRAME);
         let preparer = spawn(&log, |log| {
-            [FRAME, 2 * FRAME].map(|at| log.body(at).with_mut(|_| {}));
+            [FRAME, 2 * FRAME].iter().for_each(|at| log.body(*at).with_mut(|_| {}));
             log.tail.raise(3 * FRAME);
         });
         let writers = [(); 3].map(|()| spawn(&log, |log| log.append(32)));

@@ -35,6 +35,8 @@ mod shutdown;
 mod sole;
 #[path = "tasks.rs"]
 mod tasks;
+#[path = "window.rs"]
+mod window;
 
 /// The fault, and the models that must see it.
 const MUTANTS: &[(&str, &str)] = &[
@@ -160,8 +162,6 @@ const MUTANTS: &[(&str, &str)] = &[
     ("help_one_only", "commit::nothing_committed"),
     ("pad_forgotten", "commit::a_frame"),
     ("limit_early", "commit::nobody_gets"),
-    ("L1_store", "commit::a_gap"),
-    ("L1_load", "commit::a_reader_sees_whole_frames_only_of_three"),
     ("L2_fence", "commit::a_gap"),
     ("L3_cas", "commit::a_gap"),
     ("help_one_only", "commit::the_writer_that_commits_last"),
@@ -177,6 +177,16 @@ const MUTANTS: &[(&str, &str)] = &[
     ("close_beside", "commit::the_last_frame"),
     ("full_ignored", "commit::each_budget"),
     ("last_unkept", "commit::each_budget"),
+    // queue/waking.rs, and what those do who ask it
+    ("more_unseen", "window::two_settlements"),
+    ("room_untold", "window::room_that"),
+    ("room_untold", "window::two_settlements"),
+    ("wake_own_only", "window::a_gap_that_is_closed_wakes_for_another"),
+    ("wake_own_only,more_unseen", "window::a_gap_that_is_closed_wakes_a_puller"),
+    ("sleep_unseen", "window::each_message"),
+    ("L2_fence", "window::a_message_behind"),
+    ("E1_listen", "window::each_message"),
+    ("E1_notify", "window::a_gap_that_is_closed_wakes_for_another"),
     // log/preparer.rs
     ("kick_unlocked", "prepare::a_kick"),
     ("wait_unrung", "prepare::writers_that_wait"),
