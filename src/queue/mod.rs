@@ -26,6 +26,7 @@ pub(crate) mod refusal;
 pub(crate) mod replay;
 pub(crate) mod routes;
 mod subscription;
+pub(crate) mod waking;
 pub(crate) mod window;
 
 pub use subscription::{Start, Subscription};

@@ -54,7 +54,7 @@ use std::time::{Duration, Instant};
 
 /// How long what changed may wait for a checkpoint.
 const CHECKPOINT_DELAY: Duration = Duration::from_secs(60);
-/// How long the keeper leaves a disk alone that failed.
+/// How long the keeper leaves a disk alone that failed: twice as long each time, up to [`CHECKPOINT_DELAY`].
 const FAILED_DELAY: Duration = Duration::from_secs(1);
 /// An open that had so many records to add up is followed by a checkpoint.
 const REPLAY_LONG: u64 = 1 << 16;
@@ -190,16 +190,20 @@ enum Next {
 
 /// The keeper's thread.
 pub(super) fn keep_up(queue: &Weak<Shared>, keeping: &Keeping) {
-    let (mut changed_at, mut failed_at) = (None, None);
+    let (mut changed_at, mut again_at, mut delay) = (None, None, FAILED_DELAY);
     loop {
         let key = keeping.wake.listen();
         let open = queue.upgrade().filter(|shared| shared.stage() != CLOSED);
         let Some(shared) = open else { return keeping.wake.cancel(key) };
-        match shared.next_keeping(&mut changed_at, failed_at) {
+        match shared.next_keeping(&mut changed_at, again_at) {
             Next::Now(because) => {
                 keeping.wake.cancel(key);
                 changed_at = None;
-                failed_at = shared.keep(because).is_err().then(Instant::now);
+                again_at = shared.keep(because).is_err().then(|| Instant::now() + delay);
+                delay = match again_at {
+                    Some(_) => (2 * delay).min(CHECKPOINT_DELAY),
+                    None => FAILED_DELAY,
+                };
             }
             Next::At(deadline) => {
                 drop(shared);
@@ -214,7 +218,7 @@ pub(super) fn keep_up(queue: &Weak<Shared>, keeping: &Keeping) {
 }
 
 impl Shared {
-    fn next_keeping(&self, changed_at: &mut Option<Instant>, failed_at: Option<Instant>) -> Next {
+    fn next_keeping(&self, changed_at: &mut Option<Instant>, again_at: Option<Instant>) -> Next {
         let keeping = &self.keeping;
         let written = keeping.written.load(Ordering::Relaxed); // [relaxed]
         let grown = written.saturating_add(keeping.keep.checkpoint_bytes);
@@ -222,7 +226,7 @@ impl Shared {
         let committed = records::place(self.log.committed());
         let looked = keeping.looked.load(Ordering::Relaxed) == committed; // [relaxed]
         let now = Instant::now();
-        let again_at = failed_at.map_or(now, |failed_at| failed_at + FAILED_DELAY);
+        let again_at = again_at.unwrap_or(now);
         if written == committed && !keeping.is_full() {
             *changed_at = None;
             keeping.due.store(written + 1, Ordering::Relaxed); // [relaxed]
@@ -426,12 +430,6 @@ impl Shared {
         follower.replay.follow(appended.end, &|from| self.log.reader(from))?;
         self.context.progress.notify_all();
         outcome.map(|()| dropped)
-    }
-
-    /// Is the message at `place` of that topic still somebody's? Then the topic's number.
-    pub(super) fn unpurged(&self, topic: &crate::message::Topic, place: u64) -> Option<u32> {
-        let entry = self.topics.get(topic.as_str())?;
-        (entry.purged_before() <= place).then_some(entry.number)
     }
 
     /// Figures of the moment. Brings the follower up to date, by reading what was committed since it last was.

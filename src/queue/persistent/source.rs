@@ -11,7 +11,7 @@
 //!
 //! The count of what lies ahead is [relaxed]: no data is read on its word.
 
-use super::{CLOSED, OPEN, Shared, envelope};
+use super::{CLOSED, Entry, OPEN, Shared, envelope};
 use crate::error::QueueError;
 use crate::event::EventCount;
 use crate::log::{Log, LogError, Position, RecordRef};
@@ -20,6 +20,7 @@ use crate::metrics::Event;
 use crate::queue::records::{self, Outcome};
 use crate::queue::replay::{Identity, skim};
 use crate::queue::routes::Filter;
+use crate::queue::waking;
 use crate::queue::window::{Next, Purge, Waiting, Window, storage};
 use crate::queue::{
     Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
@@ -184,22 +185,13 @@ impl PersistentSource {
         lease: &Lease,
         due_ns: u64,
     ) -> Result<(), QueueError> {
-        let Some(topic) = queue.unpurged(envelope.topic(), lease.place) else {
-            return self.drop_purged(queue);
-        };
+        let entry = queue.topics.get(envelope.topic().as_str());
         let attempt = lease.attempt.saturating_add(1);
-        let outcome = self.note(queue, lease.place, Outcome::Retry { due_ns, attempt }, topic);
+        let outcome = Outcome::Retry { due_ns, attempt };
+        let outcome = self.note(queue, lease.place, outcome, entry.as_deref());
         // Whoever sleeps must learn of the new due time.
         self.signal.notify(1);
         outcome
-    }
-
-    /// A message that was purged while it was in somebody's hands does not come again.
-    fn drop_purged(&self, queue: &Shared) -> Result<(), QueueError> {
-        queue.count(-1);
-        let had_room = self.with_room(Window::settled_elsewhere);
-        self.look_again(had_room);
-        Ok(())
     }
 
     /// Takes part in a purge: what waits here is dropped, what was not read yet is passed over. All of it is counted.
@@ -221,13 +213,14 @@ impl PersistentSource {
         Ok(dropped + unread)
     }
 
-    /// Notes a settlement in the window, and writes the gathered ones when they are many. `topic` counts for a retry.
+    /// Notes a settlement in the window, and writes the gathered ones when they are many. With the topic, where the
+    /// message comes again: unless it was purged while it was in somebody's hands.
     fn note(
         &self,
         queue: &Shared,
         position: u64,
         outcome: Outcome,
-        topic: u32,
+        again: Option<&Entry>,
     ) -> Result<(), QueueError> {
         let (had_room, full, first) = {
             let mut window = self.window.lock();
@@ -235,7 +228,15 @@ impl PersistentSource {
                 return Err(QueueError::Closed);
             }
             let (had_room, first) = (window.has_room(), !window.has_unwritten());
-            (had_room, window.settle(position, outcome, topic), first)
+            // Under the window's lock: a purge marks the topic first, and takes this lock then.
+            if again.is_some_and(|entry| position < entry.purged_before()) {
+                window.settled_elsewhere();
+                queue.count(-1);
+                (had_room, false, false)
+            } else {
+                let topic = again.map_or(0, |entry| entry.number);
+                (had_room, window.settle(position, outcome, topic), first)
+            }
         };
         self.look_again(had_room);
         if full {
@@ -257,7 +258,7 @@ impl PersistentSource {
 
     /// The pump had stopped for want of room, and now there is some.
     fn look_again(&self, had_room: bool) {
-        if !had_room {
+        if waking::reads_again(had_room) {
             self.signal.notify(1);
         }
     }
@@ -349,15 +350,22 @@ impl Source for PersistentSource {
         match self.context.resolve(envelope, lease, to) {
             Resolved::Ack => {
                 queue.count(-1);
-                self.note(&queue, lease.place, Outcome::Ack, 0)
+                self.note(&queue, lease.place, Outcome::Ack, None)
             }
             Resolved::Release => {
                 let Lease { place, attempt, redelivered, .. } = *lease;
-                let Some(topic) = queue.unpurged(envelope.topic(), place) else {
-                    return self.drop_purged(&queue);
-                };
-                let waiting = Waiting { attempt, redelivered, topic };
-                self.with_room(|window| window.release(place, waiting));
+                let entry = queue.topics.get(envelope.topic().as_str());
+                let had_room = self.with_room(|window| {
+                    // As in `note`.
+                    if entry.as_ref().is_some_and(|entry| place < entry.purged_before()) {
+                        window.settled_elsewhere();
+                        queue.count(-1);
+                    } else {
+                        let topic = entry.as_ref().map_or(0, |entry| entry.number);
+                        window.release(place, Waiting { attempt, redelivered, topic });
+                    }
+                });
+                self.look_again(had_room);
                 self.signal.notify(1);
                 Ok(())
             }
@@ -368,7 +376,7 @@ impl Source for PersistentSource {
 
     fn has_more(&self) -> bool {
         let window = self.window.lock();
-        window.has_ready() || window.cursor() < self.log.committed()
+        waking::has_more(window.has_ready(), window.cursor(), self.log.committed())
     }
 
     fn next_due_ns(&self) -> Option<u64> {
