@@ -216,3 +216,36 @@ fn without_a_checkpoint_only_a_whole_log_opens() {
     let refused = Engine::open(home.config()).map(drop);
     assert!(matches!(refused, Err(OpenError::Storage { .. } | OpenError::Records(_))));
 }
+
+/// Promise: one rotten checkpoint costs nothing, also after its log was reclaimed: what the older one counts is there.
+#[test]
+fn one_rotten_checkpoint_costs_nothing_after_the_log_was_reclaimed() {
+    let home = Home::new();
+    let engine = home.open();
+    let subscriber = engine.subscriber(named("a", "n")).unwrap();
+    for round in 0..4 {
+        publish(&engine, "a", round * 1_000..round * 1_000 + 1_000);
+        assert_eq!(take(&subscriber, 1_000).len(), 1_000);
+        engine.sync().unwrap();
+        wait_for_checkpoint(&engine, 0);
+    }
+    let copy = home.crashed(|_| false);
+    engine.close(Duration::ZERO).unwrap();
+    for home in [&home, &copy] {
+        assert!(!Archive::open(&home.dir()).unwrap().is_whole());
+        let newest = files(&home.dir(), ".ckpt").pop().unwrap();
+        std::fs::write(newest, b"rubbish").unwrap();
+        let engine = home.open();
+        let start = millstream::Start::Earliest;
+        let early = engine.subscriber(named("a", "early").start(start)).unwrap();
+        let depth = engine.stats().depth;
+        let told = depth.subscriptions.iter().find(|each| each.name == "early").unwrap();
+        let mut found = 0;
+        while let Some(delivery) = early.try_recv().unwrap() {
+            delivery.ack().unwrap();
+            found += 1;
+        }
+        assert_eq!(told.depth.ready, found);
+        engine.close(Duration::ZERO).unwrap();
+    }
+}
