@@ -171,6 +171,7 @@ fn a_queue_is_the_same_from_either_checkpoint_and_from_its_log() {
 fn a_close_lays_the_state_down_and_an_idle_queue_leaves_it_at_that() {
     let home = Home::new();
     let engine = busy(&home);
+    publish(&engine, "a.b", 3_400..3_410);
     let depth = engine.stats().depth;
     engine.close(Duration::ZERO).unwrap();
     let archive = Archive::open(&home.dir()).unwrap();
