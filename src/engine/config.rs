@@ -10,7 +10,7 @@
 //! | `payload_bytes_max` | 1 MiB | 1 to 1 MiB | one payload |
 //! | `dead_letters_max` | 1,000 | 1 to [`BUFFER_MAX`] | dead letters held (memory) |
 //! | `refuse_unrouted` | no | | publishes when all subscriptions of the topic have gone |
-//! | `durability` | `Os` | | what a receipt promises (persistent) |
+//! | `durability` | `Os` | an interval: 1 ms to 1 h | what a receipt promises (persistent) |
 //! | `disk_bytes_max` | 8 GiB | two segments and more | the log (persistent) |
 //! | `segment_bytes` | 64 MiB | a power of two, 64 KiB to 1 GiB | a file of the log (persistent) |
 //!
@@ -22,12 +22,12 @@ use super::retry::RetryPolicy;
 use crate::clock::{Clock, SystemClock};
 use crate::error::OpenError;
 use crate::event::EventCount;
-use crate::log::{Log, LogOptions};
+use crate::log::{Log, LogOptions, SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN};
 use crate::message::PAYLOAD_BYTES_MAX;
 use crate::metrics::Recorder;
 use crate::queue::memory::MemoryQueue;
-use crate::queue::persistent::{Durability, PersistentQueue};
-use crate::queue::{Context, Queue};
+use crate::queue::persistent::PersistentQueue;
+use crate::queue::{Context, Durability, Queue};
 use crate::sync::Arc;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -188,7 +188,11 @@ impl Config {
             Kind::Persistent(path) => {
                 let options = LogOptions::new()
                     .segment_bytes(self.segment_bytes)
-                    .disk_max_bytes(self.disk_bytes_max);
+                    .disk_max_bytes(self.disk_bytes_max)
+                    .sync_interval(match self.durability {
+                        Durability::Interval(interval) => Some(interval),
+                        Durability::Os | Durability::Sync => None,
+                    });
                 let log = Log::open(path, options)?;
                 let queue = PersistentQueue::open(Arc::clone(&context), log, self.durability);
                 Arc::new(queue.map_err(OpenError::Records)?)
@@ -202,7 +206,17 @@ impl Config {
         within("buffer", self.buffer as u64, 1, BUFFER_MAX as u64)?;
         within("max_size", self.max_size.unwrap_or(1), 1, u64::MAX)?;
         within("payload_bytes_max", self.payload_bytes_max as u64, 1, PAYLOAD_BYTES_MAX as u64)?;
-        within("dead_letters_max", self.dead_letters_max as u64, 1, BUFFER_MAX as u64)
+        within("dead_letters_max", self.dead_letters_max as u64, 1, BUFFER_MAX as u64)?;
+        let allowed = SYNC_INTERVAL_MIN..=SYNC_INTERVAL_MAX;
+        match self.durability {
+            Durability::Interval(interval) if !allowed.contains(&interval) => {
+                let (min, max) = allowed.into_inner();
+                let reason = format!("an interval of {min:?} to {max:?} is allowed");
+                let value = format!("{:?}", self.durability);
+                Err(OpenError::Setting { key: "durability", value, reason })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

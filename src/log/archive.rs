@@ -16,6 +16,7 @@ use super::recovery::{self, Link, Verdict};
 use super::scan;
 use super::segment::{Segments, Table};
 use super::storage;
+use super::syncer::Syncer;
 use super::tail::{Bounds, Tail};
 use super::write::Shared;
 use crate::clock::SystemClock;
@@ -89,6 +90,7 @@ impl Archive {
             tail,
             segments: Segments::new(Table::new(sealed, u64::MAX, segment_bytes)),
             group: GroupSync::new(end),
+            syncer: Syncer::new(None),
             preparer: Preparer::default(),
             faults: Faults::default(),
             clock: SystemClock::new(),

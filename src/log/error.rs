@@ -315,6 +315,9 @@ pub enum SyncError {
         /// Where appends have got to.
         reserved: Position,
     },
+    /// The thread that syncs for tasks could not be started: nothing was tried. Blocking waits need none.
+    #[error("no thread to sync for tasks: {0}")]
+    NoThread(Arc<StorageError>),
     /// The log is closed, but not all of its closing was done.
     #[error("the log was closed, but its files were left as they were: {0}")]
     Untidy(Arc<StorageError>),

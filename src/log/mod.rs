@@ -7,6 +7,7 @@
 //!   append:  CRC of the body -> reserve (one CAS) -> copy, header -> commit: store the length, help the neighbours
 //!            `write.rs`         `tail.rs`            `storage.rs`     `tail.rs`
 //!   durable: wait_durable -> one of the waiters syncs for all         `group.rs`
+//!            tasks, and an interval: a thread of their own            `future.rs`, `syncer.rs`
 //!   read:    Reader, RecordRef: both checksums, once per frame        `reader.rs`
 //!   open:    list, scan, decide, act, then a NEW segment              `scan.rs`, `recovery.rs`, `open.rs`
 //!   ahead:   one housekeeping thread prepares segments                `prepare.rs`
@@ -57,6 +58,8 @@ mod crash;
 mod error;
 mod fault;
 mod format;
+#[cfg(feature = "async")]
+mod future;
 #[cfg(test)]
 mod golden;
 mod group;
@@ -70,6 +73,7 @@ mod recovery;
 mod scan;
 mod segment;
 mod storage;
+mod syncer;
 pub(crate) mod tail;
 mod write;
 
@@ -78,8 +82,11 @@ pub use error::{
     Action, AppendError, Cause, Damage, DamageKind, LogError, StorageError, SyncError,
 };
 pub use format::Position;
+#[cfg(feature = "async")]
+pub use future::DurableFuture;
 pub use options::LogOptions;
 pub use reader::{Reader, RecordRef};
+pub use syncer::{SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN};
 pub use tail::Budget;
 
 use crate::sync::{Arc, Mutex, thread};
@@ -87,6 +94,7 @@ use format::{FRAME_ALIGN, FrameHeader, Kind};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 use write::{Encoded, HEADER, Shared, frame_len};
 
 /// What is appended.
@@ -165,6 +173,8 @@ pub struct LogStats {
     pub prepared: Position,
     /// Successful syncs since the open, each for one or many waiters.
     pub syncs: u64,
+    /// How long ago the last of them returned; none if there was none yet.
+    pub last_sync_age: Option<Duration>,
     /// The failed sync that poisoned the log.
     pub poisoned: Option<Arc<StorageError>>,
 }
@@ -304,15 +314,26 @@ impl Log {
         self.shared.wait_durable(end.as_u64())
     }
 
-    /// Makes everything durable that is committed now, and answers up to where that is.
+    /// Makes everything durable that was appended before, and answers up to where that is. An append that has returned
+    /// may stand behind a neighbour's gap: this waits until the gap is closed.
     ///
     /// # Errors
     ///
     /// [`SyncError::Unknown`] after a failed sync.
     pub fn sync(&self) -> Result<Position, SyncError> {
-        let committed = self.committed();
-        self.wait_durable(committed)?;
-        Ok(committed)
+        let reserved = self.reserved();
+        self.wait_durable(reserved)?;
+        Ok(reserved)
+    }
+
+    /// As [`Log::wait_durable`], for a task. The thread `millstream-sync`, started with the first such wait, syncs for
+    /// all tasks that wait at the same time.
+    ///
+    /// It is cancel-safe: dropping it takes the waker out, and nobody else is held up. The error is
+    /// [`Log::wait_durable`]'s, or [`SyncError::NoThread`].
+    #[cfg(feature = "async")]
+    pub fn wait_durable_async(&self, end: Position) -> DurableFuture {
+        DurableFuture::new(self.shared.clone(), end.as_u64())
     }
 
     /// The log's identity: random, made once, the same in each of its files.
@@ -336,6 +357,7 @@ impl Log {
             durable: self.durable(),
             prepared: Position::of(self.shared.tail.limit()),
             syncs: self.shared.group.syncs(),
+            last_sync_age: self.shared.group.last_sync().map(|at| at.elapsed()),
             poisoned: self.shared.group.failure(),
         }
     }
@@ -360,9 +382,13 @@ impl Log {
         let end = self.shared.append_close();
         self.shared.preparer.stop();
         if let Some(housekeeper) = owned.housekeeper.take() {
-            // A panic there has been reported by the panic hook; closing goes on.
-            let _ = housekeeper.join();
+            // It leads syncs too: a waker that it calls may close the log, and it cannot wait for itself.
+            if housekeeper.thread().id() != thread::current().id() {
+                // A panic there has been reported by the panic hook; closing goes on.
+                let _ = housekeeper.join();
+            }
         }
+        self.shared.syncer.stop();
         let outcome = self.shared.wait_durable(end).and_then(|()| self.shared.tidy(end));
         owned.lock = None;
         owned.closed = Some(outcome.clone());

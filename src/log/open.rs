@@ -22,6 +22,7 @@ use super::recovery::{self, Chain, Link, Plan};
 use super::scan::{self, Scan};
 use super::segment::{Segment, Segments, Table, trimmed_bytes};
 use super::storage;
+use super::syncer::Syncer;
 use super::tail::{Bounds, Budget, Tail};
 use super::write::Shared;
 use super::{AppendError, Log, Owned, Record, Recovery, random_u64, random_u128};
@@ -59,6 +60,7 @@ pub(crate) fn open(dir: &Path, options: LogOptions) -> Result<Log, LogError> {
         tail: Tail::new(bounds(&header, &sizes, old_bytes)),
         segments: Segments::new(Table::new(old, header.base, header.capacity)),
         group: GroupSync::new(header.base),
+        syncer: Syncer::new(sizes.sync_interval),
         preparer: Preparer::default(),
         faults: Faults::default(),
         clock,
@@ -68,7 +70,11 @@ pub(crate) fn open(dir: &Path, options: LogOptions) -> Result<Log, LogError> {
     first_frame(&shared, &recovery)?;
     let housekeeper = start_housekeeper(&shared)?;
     let owned = Owned { lock: Some(lock), housekeeper: Some(housekeeper), closed: None };
-    Ok(Log { shared, recovery, owned: Mutex::new(owned) })
+    let log = Log { shared, recovery, owned: Mutex::new(owned) };
+    if sizes.sync_interval.is_some() {
+        log.shared.start_syncer()?;
+    }
+    Ok(log)
 }
 
 /// What is on disk, and what it means.

@@ -2,6 +2,8 @@
 
 use super::error::LogError;
 use super::format::{HEADER_PAGE_BYTES, POSITION_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use super::syncer::{SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN};
+use std::time::Duration;
 
 /// 64 MiB.
 const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
@@ -15,12 +17,17 @@ const SEGMENTS_MIN: u64 = 2;
 pub struct LogOptions {
     segment_bytes: u64,
     disk_max_bytes: u64,
+    sync_interval: Option<Duration>,
 }
 
 impl LogOptions {
-    /// Segments of 64 MiB, 8 GiB of disk.
+    /// Segments of 64 MiB, 8 GiB of disk, no syncs but those that are asked for.
     pub const fn new() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES_DEFAULT, disk_max_bytes: DISK_MAX_BYTES_DEFAULT }
+        Self {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            disk_max_bytes: DISK_MAX_BYTES_DEFAULT,
+            sync_interval: None,
+        }
     }
 
     /// Bytes of a new segment: a power of two from 64 KiB to 1 GiB. A frame is at most 32 bytes smaller. Segments of
@@ -42,9 +49,18 @@ impl LogOptions {
         self
     }
 
+    /// How often what was appended is made durable without being asked for: at most this long and one sync after its
+    /// append (or two syncs, where one takes longer than this). From [`SYNC_INTERVAL_MIN`] to [`SYNC_INTERVAL_MAX`].
+    /// While nothing is appended nothing happens.
+    #[must_use]
+    pub const fn sync_interval(mut self, interval: Option<Duration>) -> Self {
+        self.sync_interval = interval;
+        self
+    }
+
     /// The sizes, if they are possible.
     pub(crate) fn check(&self) -> Result<Sizes, LogError> {
-        let Self { segment_bytes, disk_max_bytes } = *self;
+        let Self { segment_bytes, disk_max_bytes, sync_interval } = *self;
         let sized = segment_bytes.is_power_of_two()
             && (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes);
         if !sized {
@@ -57,7 +73,13 @@ impl LogOptions {
             let reason = "at least two segments of segment_bytes + 4096 bytes";
             return Err(LogError::Option { key: "disk_max_bytes", value: disk_max_bytes, reason });
         }
-        Ok(Sizes { segment_bytes, disk_max_bytes })
+        let allowed = SYNC_INTERVAL_MIN..=SYNC_INTERVAL_MAX;
+        if let Some(interval) = sync_interval.filter(|interval| !allowed.contains(interval)) {
+            let reason = "in nanoseconds, from 1 ms to 1 h";
+            let value = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+            return Err(LogError::Option { key: "sync_interval", value, reason });
+        }
+        Ok(Sizes { segment_bytes, disk_max_bytes, sync_interval })
     }
 }
 
@@ -72,6 +94,7 @@ impl Default for LogOptions {
 pub(crate) struct Sizes {
     pub segment_bytes: u64,
     pub disk_max_bytes: u64,
+    pub sync_interval: Option<Duration>,
 }
 
 impl Sizes {
