@@ -193,3 +193,191 @@ impl Syncer {
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::log::fault::Fault;
+    use crate::log::{AppendError, Appended, Budget, Log, LogError, LogOptions, Record};
+
+    fn opened(interval: Option<Duration>) -> (tempfile::TempDir, Log) {
+        let dir = tempfile::tempdir().unwrap();
+        let options = LogOptions::new().segment_bytes(1 << 20).sync_interval(interval);
+        let log = Log::open(dir.path(), options).unwrap();
+        (dir, log)
+    }
+
+    fn append(log: &Log) -> Result<Appended, AppendError> {
+        let record = Record { tag: 0, topic: 0, time_ns: 0, parts: &[b"x"] };
+        log.append(&record, Budget::Publish)
+    }
+
+    fn is_started(log: &Log) -> bool {
+        matches!(*log.shared.syncer.started.lock(), Started::Running(_))
+    }
+
+    /// Promise: what is appended becomes durable without anybody asking, after a rest too. Each round begins when all is
+    /// durable, so that the syncer may be at rest.
+    #[test]
+    fn with_an_interval_appends_become_durable_by_themselves() {
+        let (_dir, log) = opened(Some(SYNC_INTERVAL_MIN));
+        for _ in 0..20 {
+            let appended = append(&log).unwrap();
+            while log.durable() < appended.end {
+                thread::yield_now();
+            }
+        }
+        assert!(log.stats().last_sync_age.is_some());
+    }
+
+    /// Promise: the failure of a sync that nobody waits for reaches the next append and the figures. Fault: EIO.
+    #[test]
+    fn a_background_sync_that_fails_reaches_the_next_append() {
+        let (_dir, log) = opened(Some(SYNC_INTERVAL_MIN));
+        log.shared.faults.plant(Fault::SyncFails);
+        let refused = loop {
+            if let Err(refused) = append(&log) {
+                break refused;
+            }
+        };
+        assert!(matches!(refused, AppendError::Poisoned(_)), "{refused}");
+        assert!(log.stats().poisoned.is_some());
+        assert!(log.close().is_err());
+    }
+
+    /// Promise: closing does not wait for the interval. It would take an hour.
+    #[test]
+    fn a_close_ends_the_syncer_at_once() {
+        let (_dir, log) = opened(Some(SYNC_INTERVAL_MAX));
+        let appended = append(&log).unwrap();
+        assert!(log.durable() < appended.end);
+        log.close().unwrap();
+        assert!(log.durable() >= appended.end && !is_started(&log));
+    }
+
+    #[test]
+    fn an_interval_that_cannot_be_is_refused_and_nothing_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let just_off = Duration::from_nanos(1);
+        for interval in [Duration::ZERO, SYNC_INTERVAL_MIN - just_off, SYNC_INTERVAL_MAX + just_off]
+        {
+            let options = LogOptions::new().sync_interval(Some(interval));
+            let refused = Log::open(&path, options).unwrap_err();
+            let named = matches!(refused, LogError::Option { key: "sync_interval", .. });
+            assert!(named && !path.exists(), "{refused}");
+        }
+    }
+
+    #[cfg(feature = "async")]
+    mod tasks {
+        use super::*;
+        use crate::log::{Position, SyncError};
+        use crate::sync::Arc;
+        use futures_lite::future::{block_on, poll_once};
+        use std::task::{Wake, Waker};
+
+        /// Promise: no thread before the first wait that needs one; then tasks are served.
+        #[test]
+        fn the_first_task_starts_the_thread() {
+            let (_dir, log) = opened(None);
+            let appended = append(&log).unwrap();
+            log.wait_durable(appended.end).unwrap();
+            block_on(log.wait_durable_async(appended.end)).unwrap();
+            assert!(!is_started(&log), "durable already");
+            for _ in 0..20 {
+                let appended = append(&log).unwrap();
+                block_on(log.wait_durable_async(appended.end)).unwrap();
+                assert!(log.durable() >= appended.end);
+            }
+            assert!(is_started(&log));
+        }
+
+        /// Promise: a future that is dropped leaves nothing behind; one that waits hears of the failure, and one that asks
+        /// later too.
+        #[test]
+        fn a_failed_sync_reaches_tasks() {
+            let (_dir, log) = opened(None);
+            log.shared.faults.plant(Fault::SyncFails);
+            let end = append(&log).unwrap().end;
+            for _ in 0..2 {
+                let outcome = block_on(log.wait_durable_async(end));
+                assert!(matches!(outcome, Err(SyncError::Unknown(_))), "{outcome:?}");
+            }
+            assert!(matches!(append(&log), Err(AppendError::Poisoned(_))));
+            assert_eq!(log.shared.group.waiters(), 0);
+        }
+
+        #[test]
+        fn a_future_that_is_dropped_leaves_nothing_behind() {
+            let (_dir, log) = opened(None);
+            // Behind a gap: no sync can cover it.
+            let gap = log.shared.reserve(36, Budget::Publish).unwrap();
+            let end = append(&log).unwrap().end;
+            let mut waiting = log.wait_durable_async(end);
+            assert!(block_on(poll_once(&mut waiting)).is_none());
+            assert_eq!(log.shared.group.first_task(), Some(end.as_u64()));
+            drop(waiting);
+            assert_eq!(log.shared.group.first_task(), None);
+            let header = Record { tag: 0, topic: 0, time_ns: 0, parts: &[] };
+            let header = header.header(crate::log::format::Kind::Pad, 36);
+            log.shared.write(gap, header, |_| {});
+            log.close().unwrap();
+        }
+
+        #[test]
+        fn waiting_for_what_was_never_appended_is_refused() {
+            let (_dir, log) = opened(None);
+            let beyond = Position::from_u64(log.reserved().as_u64() + 32).unwrap();
+            let outcome = block_on(log.wait_durable_async(beyond));
+            assert!(matches!(outcome, Err(SyncError::Beyond { .. })), "{outcome:?}");
+            assert!(!is_started(&log));
+        }
+
+        /// A waker that closes the log it waits for.
+        struct Closing(Mutex<Option<Log>>);
+
+        impl Wake for Closing {
+            fn wake(self: Arc<Self>) {
+                drop(self.0.lock().take());
+            }
+        }
+
+        /// Promise: a waker may close the log, even from the thread that would have to be waited for.
+        #[test]
+        fn a_waker_may_close_the_log() {
+            let (_dir, log) = opened(None);
+            let end = append(&log).unwrap().end;
+            let mut waiting = log.wait_durable_async(end);
+            let closing = Arc::new(Closing(Mutex::new(None)));
+            let waker = Waker::from(closing.clone());
+            let mut context = std::task::Context::from_waker(&waker);
+            let mut held = closing.0.lock();
+            let polled = std::pin::Pin::new(&mut waiting).poll(&mut context);
+            *held = Some(log);
+            drop(held);
+            if polled.is_pending() {
+                while closing.0.lock().is_some() {
+                    thread::yield_now();
+                }
+            }
+            block_on(waiting).unwrap();
+        }
+    }
+
+    /// Promise: a sync of the log covers what was appended, also behind a neighbour's gap: it waits until that is closed.
+    #[test]
+    fn a_sync_covers_what_stands_behind_a_gap() {
+        let (_dir, log) = opened(None);
+        let gap = log.shared.reserve(36, Budget::Publish).unwrap();
+        let end = append(&log).unwrap().end;
+        assert!(log.committed() < end);
+        thread::scope(|scope| {
+            let syncing = scope.spawn(|| log.sync().unwrap());
+            let header = Record { tag: 0, topic: 0, time_ns: 0, parts: &[] };
+            log.shared.write(gap, header.header(crate::log::format::Kind::Pad, 36), |_| {});
+            assert!(syncing.join().unwrap() >= end);
+        });
+        assert!(log.durable() >= end);
+    }
+}
