@@ -3,6 +3,8 @@
 //! That the disk has what it said it has is not seen from here: these tests hold receipts and figures against each other, and
 //! against what another process would find in the directory.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
 use futures_lite::future::{self, block_on, poll_once};
 use millstream::{
     Batch, Config, Durability, DurabilityStats, Engine, OpenError, QueueError, Reached, Receipt,

@@ -369,15 +369,18 @@ mod tests {
     #[test]
     fn a_sync_covers_what_stands_behind_a_gap() {
         let (_dir, log) = opened(None);
-        let gap = log.shared.reserve(36, Budget::Publish).unwrap();
-        let end = append(&log).unwrap().end;
-        assert!(log.committed() < end);
-        thread::scope(|scope| {
-            let syncing = scope.spawn(|| log.sync().unwrap());
-            let header = Record { tag: 0, topic: 0, time_ns: 0, parts: &[] };
-            log.shared.write(gap, header.header(crate::log::format::Kind::Pad, 36), |_| {});
-            assert!(syncing.join().unwrap() >= end);
-        });
-        assert!(log.durable() >= end);
+        for _ in 0..50 {
+            let gap = log.shared.reserve(36, Budget::Publish).unwrap();
+            let end = append(&log).unwrap().end;
+            assert!(log.committed() < end);
+            thread::scope(|scope| {
+                let syncing = scope.spawn(|| log.sync().unwrap());
+                (0..10).for_each(|_| thread::yield_now());
+                let header = Record { tag: 0, topic: 0, time_ns: 0, parts: &[] };
+                log.shared.write(gap, header.header(crate::log::format::Kind::Pad, 36), |_| {});
+                assert!(syncing.join().unwrap() >= end);
+            });
+            assert!(log.durable() >= end);
+        }
     }
 }
