@@ -47,10 +47,14 @@ mod error;
 pub(crate) mod event;
 #[cfg(not(any(loom, shuttle)))]
 pub mod log;
-/// In a model: the log's tail, who syncs, and who waits for it.
+/// In a model: the log's tail, who prepares what lies before it, who syncs, and who waits for that.
 #[cfg(any(loom, shuttle))]
 pub(crate) mod log {
+    #[cfg(loom)]
     pub mod group;
+    #[cfg(loom)]
+    pub mod preparer;
+    #[cfg(loom)]
     pub mod syncer;
     pub mod tail;
 }
@@ -71,6 +75,8 @@ pub(crate) mod queue {
     pub mod memory {
         pub mod line;
     }
+    #[cfg(loom)]
+    pub mod waking;
 }
 pub mod ring;
 pub(crate) mod sync;
@@ -119,12 +125,18 @@ pub struct Refused;
 pub mod modelled {
     pub use crate::engine::roster::Roster;
     pub use crate::event::{EventCount, Key, TaskKey};
+    #[cfg(loom)]
     pub use crate::log::group::{GroupSync, Syncing};
+    #[cfg(loom)]
+    pub use crate::log::preparer::{Ground, NoRoom as NotPrepared, Preparer};
+    #[cfg(loom)]
     pub use crate::log::syncer::{Synced, Syncer};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::queue::credits::{Credits, NoRoom};
     pub use crate::queue::gate::Gate;
     pub use crate::queue::memory::line::{Line, Waiting};
+    #[cfg(loom)]
+    pub use crate::queue::waking;
     pub use crate::ring::cells::{Layout, end_thread};
     pub use crate::ring::channel::over;
     pub use crate::ring::swap::{Ring, Shape};
