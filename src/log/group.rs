@@ -335,7 +335,7 @@ impl Drop for Wakes {
     }
 }
 
-#[cfg(all(test, not(any(loom, shuttle))))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::log::error::{Action, StorageError};

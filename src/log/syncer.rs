@@ -194,7 +194,7 @@ impl Syncer {
     }
 }
 
-#[cfg(all(test, not(any(loom, shuttle))))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::log::fault::Fault;
