@@ -66,11 +66,15 @@ mod group;
 mod live;
 mod open;
 mod options;
+#[cfg(test)]
+mod power;
 mod prepare;
 mod reader;
 mod recovery;
 mod scan;
 mod segment;
+#[cfg(test)]
+pub(crate) mod sim;
 mod storage;
 pub(crate) mod tail;
 mod write;

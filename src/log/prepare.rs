@@ -99,6 +99,12 @@ impl Preparer {
         outcome
     }
 
+    /// Did the last attempt to prepare fail?
+    #[cfg(test)]
+    pub fn is_refused(&self) -> bool {
+        self.state.lock().refusal.is_some()
+    }
+
     /// Ends the thread; writers that wait are told.
     pub fn stop(&self) {
         let mut state = self.state.lock();

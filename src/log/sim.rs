@@ -1,0 +1,913 @@
+//! `SimStorage`: a file system of which every power cut can be tried.
+//!
+//! Files are real (in memory, without a name), so maps, `pread` and `pwrite` are the kernel's own: they are the page
+//! cache. Beside them stands the account of what the disk has:
+//!
+//! | of | durable by | until then a cut leaves |
+//! |----|------------|-------------------------|
+//! | a sector of 512 bytes | a sync of its file | the durable version, any version seen since, or any mix of them by lines of 64 bytes, now and then by words of 4 |
+//! | a length | `sync_all`; a longer one by `sync_data` too | the durable one, or any since |
+//! | a name made, renamed or removed | `sync_dir` | each of these there or not; after a rename the old name, the new one, or both |
+//!
+//! Versions are seen at each call of the seam and at [`SimStorage::observe`], by comparing: stores through a map ask
+//! nobody. With a **trail** on, the state before each call is kept as a [`Moment`], from which any number of cuts are made
+//! afterwards; so a script runs once, and is cut everywhere.
+//!
+//! # Faults
+//!
+//! | fault | what it is |
+//! |-------|------------|
+//! | [`SimStorage::fail_sync`] | EIO, and what was dirty counts as clean: it is not written by later syncs unless it is stored again |
+//! | [`SimStorage::fail_allocate`] | ENOSPC |
+//! | [`SimStorage::fail_reads`] | EIO for a range of a file |
+//! | [`Cut::torn`] | no powersafe overwrite: a sector that was being written again may hold anything |
+//! | [`Lie`] | the disk leaves a step out, which is what a log that left it out would see |
+//!
+//! # Limits
+//!
+//! A file is asked for by its whole path; directories are names only, and there from the beginning. Blocks are not
+//! accounted for: a store into a hole always finds room. One owner at a time: the lock is not simulated. What the
+//! kernel drops from its cache after a failed sync stays in ours.
+
+use super::disk::{DirectoryLock, Storage, Stored};
+use super::error::{Action, LogError, StorageError};
+use super::fault::Fault;
+use super::storage::{self, Access};
+use super::{Log, LogOptions};
+use crate::sync::{Arc, Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// What a disk writes whole, where it promises that much.
+pub(crate) const SECTOR_BYTES: usize = 512;
+/// What a processor writes whole into a page that is on its way to the disk.
+const LINE_BYTES: usize = 64;
+/// What a store writes whole.
+const WORD_BYTES: usize = 4;
+/// Of 256: how much of what is unsynced survives a cut.
+const SURVIVAL: [u64; 8] = [0, 8, 48, 128, 208, 240, 252, 256];
+
+type Sector = [u8; SECTOR_BYTES];
+
+/// Numbers that look random and are the same in every run: splitmix64 (Steele, Lea, Flood, 2014).
+#[derive(Debug, Clone)]
+pub(crate) struct Draw(pub u64);
+
+impl Draw {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    /// True in `of_256` cases of 256.
+    pub fn chance(&mut self, of_256: u64) -> bool {
+        self.next() % 256 < of_256
+    }
+}
+
+/// A step that the disk leaves out, with success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lie {
+    /// `sync_data` does nothing.
+    DataSync,
+    /// `sync_all` does nothing.
+    WholeSync,
+    /// `sync_dir` does nothing.
+    DirSync,
+    /// A write of what is there already makes nothing dirty.
+    Rewrite,
+}
+
+/// A file's account.
+#[derive(Debug, Clone, Default)]
+struct Inode {
+    /// What it held when it was last looked at.
+    cached: Arc<Vec<u8>>,
+    /// What the disk has, whatever happens.
+    durable: Arc<Vec<u8>>,
+    /// What the disk may have instead, by the sector's number.
+    unsure: Arc<BTreeMap<usize, Unsure>>,
+    /// Lengths that it may have instead.
+    lengths: Vec<usize>,
+}
+
+/// A sector that is not known to be durable.
+#[derive(Debug, Clone, Default)]
+struct Unsure {
+    /// What it held, in order; the last is what it holds.
+    versions: Vec<Sector>,
+    /// Does the next sync write it? Not after a sync that failed.
+    dirty: bool,
+}
+
+/// A change of a directory that may be lost: the name means that file, or nothing.
+#[derive(Debug, Clone)]
+struct Naming {
+    path: PathBuf,
+    to: Option<usize>,
+    /// The old name of a rename goes only where the new one has come.
+    only_with: Option<(PathBuf, usize)>,
+}
+
+/// The account of all files.
+#[derive(Debug, Clone, Default)]
+struct Account {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    namings: Vec<Naming>,
+}
+
+/// The disk at one moment, with all that may become of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Moment {
+    account: Account,
+    boot_id: u128,
+    /// What [`SimStorage::promise`] had said before.
+    pub promised: u64,
+    /// The call that was about to be made.
+    pub before: String,
+}
+
+/// How the power goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut {
+    pub seed: u64,
+    /// Which of the unsure things survive, a bit each; drawn from the seed where there is no such list.
+    pub subset: Option<u64>,
+    /// May a sector that was being written again hold anything?
+    pub torn: bool,
+}
+
+/// A disk after a cut.
+#[derive(Debug)]
+pub(crate) struct Crashed {
+    pub storage: SimStorage,
+    /// Sectors that hold something that nobody wrote.
+    pub torn: BTreeSet<(PathBuf, usize)>,
+}
+
+#[derive(Debug)]
+struct Disk {
+    boot_id: u128,
+    files: Vec<Arc<File>>,
+    account: Account,
+    trail: Option<Vec<Moment>>,
+    /// Has anything changed since the last moment?
+    changed: bool,
+    promised: u64,
+    sync_fails_in: Option<u64>,
+    allocate_fails_in: Option<u64>,
+    unreadable: Option<(PathBuf, Range<u64>)>,
+    lies: BTreeSet<Lie>,
+    planted: u32,
+}
+
+/// A file system whose power can be cut.
+#[derive(Debug, Clone)]
+pub(crate) struct SimStorage {
+    disk: Arc<Mutex<Disk>>,
+}
+
+/// An open file of one.
+#[derive(Debug)]
+struct SimFile {
+    disk: Arc<Mutex<Disk>>,
+    number: usize,
+    file: Arc<File>,
+}
+
+fn sector_of(bytes: &[u8], number: usize) -> Sector {
+    let mut sector = [0; SECTOR_BYTES];
+    let from = (number * SECTOR_BYTES).min(bytes.len());
+    let piece = &bytes[from..bytes.len().min(from + SECTOR_BYTES)];
+    sector[..piece.len()].copy_from_slice(piece);
+    sector
+}
+
+fn put_sector(bytes: &mut [u8], number: usize, sector: &Sector) {
+    let from = (number * SECTOR_BYTES).min(bytes.len());
+    let to = bytes.len().min(from + SECTOR_BYTES);
+    bytes[from..to].copy_from_slice(&sector[..to - from]);
+}
+
+/// Takes one from a counter: true when that was the last.
+fn runs_out(counter: &mut Option<u64>) -> bool {
+    match counter {
+        Some(0 | 1) => {
+            *counter = None;
+            true
+        }
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+        None => false,
+    }
+}
+
+impl Inode {
+    /// A file of which the disk has everything.
+    fn at_rest(bytes: Vec<u8>) -> Self {
+        let cached = Arc::new(bytes);
+        Self { durable: cached.clone(), cached, ..Self::default() }
+    }
+
+    /// Notes what the file holds now; true if that is news.
+    fn see(&mut self, now: &[u8]) -> bool {
+        if *self.cached == now {
+            return false;
+        }
+        if self.cached.len() != now.len() {
+            self.lengths.push(now.len());
+        }
+        let unsure = Arc::make_mut(&mut self.unsure);
+        for number in 0..now.len().max(self.cached.len()).div_ceil(SECTOR_BYTES) {
+            let (old, new) = (sector_of(&self.cached, number), sector_of(now, number));
+            if old != new {
+                let sector = unsure.entry(number).or_default();
+                sector.versions.push(new);
+                sector.dirty = true;
+            }
+        }
+        self.cached = Arc::new(now.to_vec());
+        true
+    }
+
+    /// A range was written, be it with what it held.
+    fn soil(&mut self, range: Range<usize>) {
+        for number in range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES) {
+            let (cached, durable) =
+                (sector_of(&self.cached, number), sector_of(&self.durable, number));
+            let idle = cached == durable && cached == [0; SECTOR_BYTES];
+            if idle && !self.unsure.contains_key(&number) {
+                continue;
+            }
+            let sector = Arc::make_mut(&mut self.unsure).entry(number).or_default();
+            sector.dirty = true;
+            if sector.versions.last() != Some(&cached) {
+                sector.versions.push(cached);
+            }
+        }
+    }
+
+    /// What is dirty becomes durable; `whole`: a shorter length too.
+    fn sync(&mut self, whole: bool) {
+        let mut durable = (*self.durable).clone();
+        if whole || durable.len() < self.cached.len() {
+            durable.resize(self.cached.len(), 0);
+            self.lengths.clear();
+        }
+        Arc::make_mut(&mut self.unsure).retain(|number, sector| {
+            if sector.dirty {
+                put_sector(&mut durable, *number, &sector_of(&self.cached, *number));
+            }
+            !sector.dirty
+        });
+        self.durable = Arc::new(durable);
+    }
+
+    /// A sync failed: the kernel takes what was dirty for written, and it may be, or not.
+    fn lose(&mut self) {
+        Arc::make_mut(&mut self.unsure).values_mut().for_each(|sector| sector.dirty = false);
+    }
+
+    /// Sectors that may differ from what is durable.
+    fn unsure(&self) -> impl Iterator<Item = (usize, Sector, &Unsure)> {
+        self.unsure.iter().map(|(&number, sector)| {
+            let durable = sector_of(&self.durable, number);
+            (number, durable, sector)
+        })
+    }
+
+    /// How many things are open.
+    fn open_things(&self) -> usize {
+        let differs = |(_, durable, sector): &(usize, Sector, &Unsure)| {
+            sector.versions.iter().any(|version| version != durable)
+        };
+        usize::from(!self.lengths.is_empty()) + self.unsure().filter(differs).count()
+    }
+
+    /// What a cut leaves of it, and which sectors it tore.
+    fn after(&self, choice: &mut Choice) -> (Vec<u8>, Vec<usize>) {
+        let mut bytes = (*self.durable).clone();
+        if let Some(newest) = self.lengths.last()
+            && choice.survives()
+        {
+            let any = choice.draw.below(self.lengths.len());
+            let len = if choice.is_listed() { *newest } else { self.lengths[any] };
+            bytes.resize(len, 0);
+        }
+        let mut torn = Vec::new();
+        for (number, durable, sector) in self.unsure() {
+            if choice.tears(&durable) {
+                put_sector(&mut bytes, number, &choice.garbage(&durable, &sector.versions));
+                torn.push(number);
+            } else if sector.versions.iter().any(|version| *version != durable) && choice.survives() {
+                put_sector(&mut bytes, number, &choice.version(&durable, &sector.versions));
+            }
+        }
+        (bytes, torn)
+    }
+}
+
+/// What a cut decides, one after the other.
+struct Choice {
+    draw: Draw,
+    survival: u64,
+    subset: Option<u64>,
+    torn: bool,
+}
+
+impl Choice {
+    fn new(cut: &Cut) -> Self {
+        let mut draw = Draw(cut.seed);
+        let survival = SURVIVAL[draw.below(SURVIVAL.len())];
+        Self { draw, survival, subset: cut.subset, torn: cut.torn }
+    }
+
+    fn is_listed(&self) -> bool {
+        self.subset.is_some()
+    }
+
+    fn survives(&mut self) -> bool {
+        match &mut self.subset {
+            Some(bits) => {
+                let bit = *bits & 1 == 1;
+                *bits >>= 1;
+                bit
+            }
+            None => self.draw.chance(self.survival),
+        }
+    }
+
+    fn tears(&mut self, durable: &Sector) -> bool {
+        self.torn && *durable != [0; SECTOR_BYTES] && self.draw.chance(64)
+    }
+
+    /// Of a sector that is not as it was: the newest version, an older one, or a mix.
+    fn version(&mut self, durable: &Sector, versions: &[Sector]) -> Sector {
+        let newest = *versions.last().expect("a sector is unsure by a version");
+        let style = if self.is_listed() { 0 } else { self.draw.below(8) };
+        match style {
+            0..4 => newest,
+            4 => versions[self.draw.below(versions.len())],
+            5 | 6 => self.mix(durable, versions, LINE_BYTES),
+            _ => self.mix(durable, versions, WORD_BYTES),
+        }
+    }
+
+    fn mix(&mut self, durable: &Sector, versions: &[Sector], piece: usize) -> Sector {
+        let mut mixed = *durable;
+        for from in (0..SECTOR_BYTES).step_by(piece) {
+            let chosen = self.draw.below(versions.len() + 1);
+            if let Some(version) = versions.get(chosen) {
+                mixed[from..from + piece].copy_from_slice(&version[from..from + piece]);
+            }
+        }
+        mixed
+    }
+
+    /// What a disk without powersafe overwrite may leave: zeros, noise, or the beginning of what was being written.
+    fn garbage(&mut self, durable: &Sector, versions: &[Sector]) -> Sector {
+        let mut sector = *versions.last().unwrap_or(durable);
+        let from = if self.draw.chance(128) { 0 } else { self.draw.below(SECTOR_BYTES) };
+        let noisy = self.draw.chance(128);
+        for byte in &mut sector[from..] {
+            *byte = if noisy { self.draw.next() as u8 } else { 0 };
+        }
+        sector
+    }
+}
+
+impl Account {
+    /// The files that have a name, or may have one after a cut.
+    fn reachable(&self) -> BTreeSet<usize> {
+        let named = self.names.values().chain(self.durable_names.values()).copied();
+        named.chain(self.namings.iter().filter_map(|naming| naming.to)).collect()
+    }
+
+    fn name(&mut self, path: &Path, to: Option<usize>, only_with: Option<(PathBuf, usize)>) {
+        match to {
+            Some(number) => self.names.insert(path.to_owned(), number),
+            None => self.names.remove(path),
+        };
+        self.namings.push(Naming { path: path.to_owned(), to, only_with });
+    }
+}
+
+impl Moment {
+    /// How many things may survive a cut or not.
+    pub fn open_things(&self) -> usize {
+        let files = self.account.reachable();
+        let inside = files.iter().map(|&number| self.account.inodes[number].open_things());
+        self.account.namings.len() + inside.sum::<usize>()
+    }
+
+    /// `count` cuts or so: all subsets of what is open where those are not more, and mixes drawn from `draw`.
+    pub fn cuts(&self, count: usize, draw: &mut Draw) -> Vec<Cut> {
+        let things = self.open_things();
+        let listed = if things < 10 && 1 << things <= count { 1_u64 << things } else { 0 };
+        let subsets = (0..listed).map(|bits| Cut { seed: 0, subset: Some(bits), torn: false });
+        let mixes = if things == 0 { 0 } else { count - listed as usize };
+        let mixed = (0..mixes).map(|_| Cut { seed: draw.next(), subset: None, torn: false });
+        subsets.chain(mixed).collect()
+    }
+
+    /// The power goes now.
+    pub fn cut(&self, cut: &Cut) -> Crashed {
+        let mut choice = Choice::new(cut);
+        let mut names = self.account.durable_names.clone();
+        for naming in &self.account.namings {
+            let needed = naming.only_with.as_ref();
+            let may = needed.is_none_or(|(path, number)| names.get(path) == Some(number));
+            match naming.to {
+                _ if !(choice.survives() && may) => {}
+                Some(number) => drop(names.insert(naming.path.clone(), number)),
+                None => drop(names.remove(&naming.path)),
+            }
+        }
+        let files = self.account.reachable().into_iter();
+        let left: BTreeMap<_, _> = files
+            .map(|number| (number, self.account.inodes[number].after(&mut choice)))
+            .collect();
+        let mut torn = BTreeSet::new();
+        let mut account = Account::default();
+        let mut numbers = BTreeMap::new();
+        for (path, number) in names {
+            let (bytes, sectors) = &left[&number];
+            torn.extend(sectors.iter().map(|sector| (path.clone(), *sector)));
+            let new = *numbers.entry(number).or_insert_with(|| {
+                account.inodes.push(Inode::at_rest(bytes.clone()));
+                account.inodes.len() - 1
+            });
+            account.names.insert(path, new);
+        }
+        account.durable_names = account.names.clone();
+        Crashed { storage: SimStorage::with(account, self.boot_id + 1), torn }
+    }
+
+    /// The process dies now, and the machine goes on.
+    pub fn death(&self) -> SimStorage {
+        SimStorage::with(self.account.clone(), self.boot_id)
+    }
+}
+
+impl Disk {
+    /// Notes what the files hold now.
+    fn look(&mut self) {
+        let mut now = Vec::new();
+        for number in self.account.reachable() {
+            let file = &self.files[number];
+            let len = file.metadata().expect("a file in memory has a length").len() as usize;
+            now.resize(len, 0);
+            file.read_exact_at(&mut now, 0).expect("a file in memory can be read");
+            let inode = &mut self.account.inodes[number];
+            self.changed |= inode.see(&now);
+        }
+    }
+
+    /// A call is about to be made.
+    fn before(&mut self, call: &str, path: &Path) {
+        self.look();
+        let (changed, promised, boot_id) = (self.changed, self.promised, self.boot_id);
+        let Some(trail) = &mut self.trail else { return };
+        if changed || trail.is_empty() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let before = format!("{call} {name}");
+            trail.push(Moment { account: self.account.clone(), boot_id, promised, before });
+            self.changed = false;
+        }
+    }
+
+    fn path_of(&self, number: usize) -> PathBuf {
+        let named = self.account.names.iter().find(|(_, to)| **to == number);
+        named.map(|(path, _)| path.clone()).unwrap_or_default()
+    }
+
+    fn number_of(&self, path: &Path) -> io::Result<usize> {
+        self.account.names.get(path).copied().ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_fails(&mut self) -> io::Result<()> {
+        let fails = runs_out(&mut self.sync_fails_in);
+        if fails { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+    }
+
+    fn sync(&mut self, number: usize, lie: Lie) -> io::Result<()> {
+        let what = if lie == Lie::DataSync { "sync data of" } else { "sync" };
+        let path = self.path_of(number);
+        self.before(what, &path);
+        self.changed = true;
+        let failed = self.sync_fails();
+        let told = self.lies.contains(&lie);
+        let inode = &mut self.account.inodes[number];
+        match failed {
+            Ok(()) if told => {}
+            Ok(()) => inode.sync(lie == Lie::WholeSync),
+            Err(_) => inode.lose(),
+        }
+        failed
+    }
+}
+
+impl SimStorage {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::with(Account::default(), 1)
+    }
+
+    fn with(account: Account, boot_id: u128) -> Self {
+        let file = |inode: &Inode| {
+            let file = storage::memory_file().expect("there is memory for a file");
+            file.write_all_at(&inode.cached, 0).expect("a file in memory can be written");
+            Arc::new(file)
+        };
+        let files = account.inodes.iter().map(file).collect();
+        Self {
+            disk: Arc::new(Mutex::new(Disk {
+                boot_id,
+                files,
+                account,
+                trail: None,
+                changed: true,
+                promised: 0,
+                sync_fails_in: None,
+                allocate_fails_in: None,
+                unreadable: None,
+                lies: BTreeSet::new(),
+                planted: 0,
+            })),
+        }
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock()
+    }
+
+    /// A log on this disk.
+    pub fn open_log(&self, dir: &Path, options: LogOptions) -> Result<Log, LogError> {
+        super::open::open(Arc::new(self.clone()), dir, options)
+    }
+
+    /// Notes what is stored now, and keeps the moment in the trail.
+    pub fn observe(&self) {
+        self.disk().before("observe", Path::new(""));
+    }
+
+    /// The disk now.
+    pub fn moment(&self) -> Moment {
+        let mut disk = self.disk();
+        disk.look();
+        let (account, boot_id) = (disk.account.clone(), disk.boot_id);
+        Moment { account, boot_id, promised: disk.promised, before: "now".to_owned() }
+    }
+
+    /// From now on moments are kept.
+    pub fn start_trail(&self) {
+        self.disk().trail = Some(Vec::new());
+    }
+
+    /// The moments kept; no more are.
+    pub fn take_trail(&self) -> Vec<Moment> {
+        self.disk().trail.take().unwrap_or_default()
+    }
+
+    /// The process dies: the disk for the next one, with the trail so far. What this one still does, nobody sees.
+    pub fn die(&self) -> Self {
+        let next = self.moment().death();
+        let mut disk = self.disk();
+        {
+            let mut next = next.disk();
+            next.trail = disk.trail.take();
+            next.promised = disk.promised;
+            next.lies = disk.lies.clone();
+            next.planted = disk.planted;
+        }
+        next
+    }
+
+    /// From here on a cut must not lose anything below `promised`: the number goes into later moments.
+    pub fn promise(&self, promised: u64) {
+        self.disk().promised = promised;
+    }
+
+    /// The `n`th sync from now on fails.
+    pub fn fail_sync(&self, n: u64) {
+        self.disk().sync_fails_in = Some(n);
+    }
+
+    /// The `n`th allocation from now on finds no space.
+    pub fn fail_allocate(&self, n: u64) {
+        self.disk().allocate_fails_in = Some(n);
+    }
+
+    /// Reads from that range of the file fail.
+    pub fn fail_reads(&self, path: &Path, range: Range<u64>) {
+        self.disk().unreadable = Some((path.to_owned(), range));
+    }
+
+    /// From now on the disk leaves that step out.
+    pub fn lie(&self, lie: Lie) {
+        self.disk().lies.insert(lie);
+    }
+
+    /// Plants a fault in what opens do with this disk.
+    pub fn plant(&self, fault: Fault) {
+        self.disk().planted |= fault as u32;
+    }
+
+    /// Changes what the file holds, on the disk too.
+    pub fn spoil(&self, path: &Path, offset: u64, bytes: &[u8]) {
+        let mut disk = self.disk();
+        let number = disk.number_of(path).expect("the file is there");
+        disk.files[number].write_all_at(bytes, offset).expect("a file in memory can be written");
+        disk.look();
+        disk.account.inodes[number].sync(true);
+    }
+}
+
+impl Storage for SimStorage {
+    fn boot_id(&self) -> Result<u128, StorageError> {
+        Ok(self.disk().boot_id)
+    }
+
+    fn make_dir(&self, _dir: &Path) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    fn lock(&self, dir: &Path) -> Result<DirectoryLock, LogError> {
+        let file = storage::memory_file().map_err(StorageError::on(Action::Lock, dir))?;
+        Ok(DirectoryLock::on(file))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let disk = self.disk();
+        let names = disk.account.names.keys().filter(|path| path.parent() == Some(dir));
+        Ok(names.cloned().collect())
+    }
+
+    fn open(&self, path: &Path, _access: Access) -> io::Result<Arc<dyn Stored>> {
+        let disk = self.disk();
+        let number = disk.number_of(path)?;
+        let file = disk.files[number].clone();
+        Ok(Arc::new(SimFile { disk: self.disk.clone(), number, file }))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn Stored>> {
+        let mut disk = self.disk();
+        disk.before("create", path);
+        disk.changed = true;
+        let number = match disk.number_of(path) {
+            Ok(number) => {
+                disk.files[number].set_len(0)?;
+                number
+            }
+            Err(_) => {
+                disk.files.push(Arc::new(storage::memory_file()?));
+                disk.account.inodes.push(Inode::default());
+                let number = disk.files.len() - 1;
+                disk.account.name(path, Some(number), None);
+                number
+            }
+        };
+        let file = disk.files[number].clone();
+        Ok(Arc::new(SimFile { disk: self.disk.clone(), number, file }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.before("rename to", to);
+        disk.changed = true;
+        let number = disk.number_of(from)?;
+        disk.account.name(to, Some(number), None);
+        disk.account.name(from, None, Some((to.to_owned(), number)));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.before("remove", path);
+        disk.changed = true;
+        disk.number_of(path)?;
+        disk.account.name(path, None, None);
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.before("sync directory", dir);
+        disk.changed = true;
+        disk.sync_fails()?;
+        if disk.lies.contains(&Lie::DirSync) {
+            return Ok(());
+        }
+        let account = &mut disk.account;
+        let here = |naming: &Naming| naming.path.parent() == Some(dir);
+        for naming in account.namings.iter().filter(|naming| here(naming)) {
+            match naming.to {
+                Some(number) => account.durable_names.insert(naming.path.clone(), number),
+                None => account.durable_names.remove(&naming.path),
+            };
+        }
+        account.namings.retain(|naming| !here(naming));
+        Ok(())
+    }
+
+    fn planted(&self, fault: Fault) -> bool {
+        self.disk().planted & fault as u32 != 0
+    }
+}
+
+impl Stored for SimFile {
+    fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        let disk = self.disk.lock();
+        let path = disk.path_of(self.number);
+        let hit = disk.unreadable.as_ref().is_some_and(|(spoilt, range)| {
+            *spoilt == path && offset < range.end && range.start < offset + into.len() as u64
+        });
+        if hit {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        self.file.read_exact_at(into, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        let path = disk.path_of(self.number);
+        disk.before("write to", &path);
+        self.file.write_all_at(bytes, offset)?;
+        disk.look();
+        if !disk.lies.contains(&Lie::Rewrite) {
+            let from = offset as usize;
+            disk.account.inodes[self.number].soil(from..from + bytes.len());
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        let path = disk.path_of(self.number);
+        disk.before("allocate in", &path);
+        if runs_out(&mut disk.allocate_fails_in) {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        storage::allocate(&self.file, offset, bytes)
+    }
+
+    fn set_bytes(&self, bytes: u64) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        let path = disk.path_of(self.number);
+        disk.before("set the length of", &path);
+        self.file.set_len(bytes)?;
+        disk.look();
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.lock().sync(self.number, Lie::DataSync)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.disk.lock().sync(self.number, Lie::WholeSync)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIR: &str = "/log";
+
+    fn path(name: &str) -> PathBuf {
+        Path::new(DIR).join(name)
+    }
+
+    /// What may be in the file after a cut, where it is there: the two bytes.
+    fn outcomes(moment: &Moment, name: &str) -> BTreeSet<Option<Vec<u8>>> {
+        let cuts = moment.cuts(64, &mut Draw(1));
+        let read = |cut: &Cut| {
+            let crashed = moment.cut(cut).storage;
+            let file = crashed.open(&path(name), Access::Read).ok()?;
+            let mut bytes = vec![0; file.bytes().unwrap() as usize];
+            file.read_at(&mut bytes, 0).unwrap();
+            Some(bytes)
+        };
+        cuts.iter().map(read).collect()
+    }
+
+    fn some(bytes: &[u8]) -> Option<Vec<u8>> {
+        Some(bytes.to_vec())
+    }
+
+    /// Promise: before any sync a new file may be there or not, long or short, full or empty; after its sync it is whole
+    /// where it is there; after the directory's it is there.
+    #[test]
+    fn bytes_lengths_and_names_are_durable_by_their_own_syncs_only() {
+        let disk = SimStorage::new();
+        let file = disk.create(&path("a")).unwrap();
+        file.write_at(b"ab", 0).unwrap();
+        let possible = [None, some(b""), some(b"\0\0"), some(b"ab")];
+        assert_eq!(outcomes(&disk.moment(), "a"), BTreeSet::from(possible));
+        file.sync_data().unwrap();
+        assert_eq!(outcomes(&disk.moment(), "a"), BTreeSet::from([None, some(b"ab")]));
+        disk.sync_dir(Path::new(DIR)).unwrap();
+        assert_eq!(disk.moment().open_things(), 0);
+        assert_eq!(outcomes(&disk.moment(), "a"), BTreeSet::from([some(b"ab")]));
+    }
+
+    /// Promise: a sync covers what was stored through a map, unasked.
+    #[test]
+    fn a_sync_covers_stores_that_the_seam_did_not_see() {
+        let disk = SimStorage::new();
+        let file = disk.create(&path("a")).unwrap();
+        file.write_at(b"ab", 0).unwrap();
+        disk.sync_dir(Path::new(DIR)).unwrap();
+        file.file().write_all_at(b"cd", 0).unwrap();
+        file.sync_all().unwrap();
+        file.file().write_all_at(b"ef", 0).unwrap();
+        let left = outcomes(&disk.moment(), "a");
+        assert_eq!(left, BTreeSet::from([some(b"cd"), some(b"ef")]));
+    }
+
+    /// Promise: after a failed sync the next one does not write what was dirty, unless it is written again.
+    #[test]
+    fn a_failed_sync_marks_clean_what_it_did_not_write() {
+        for again in [false, true] {
+            let disk = SimStorage::new();
+            let file = disk.create(&path("a")).unwrap();
+            file.write_at(b"ab", 0).unwrap();
+            file.sync_all().unwrap();
+            disk.sync_dir(Path::new(DIR)).unwrap();
+            file.write_at(b"cd", 0).unwrap();
+            disk.fail_sync(1);
+            assert!(file.sync_data().is_err());
+            if again {
+                file.write_at(b"cd", 0).unwrap();
+            }
+            file.sync_all().unwrap();
+            let left = outcomes(&disk.moment(), "a");
+            let lost = BTreeSet::from([some(b"ab"), some(b"cd")]);
+            assert_eq!(left, if again { BTreeSet::from([some(b"cd")]) } else { lost });
+        }
+    }
+
+    /// Promise: a rename may leave the old name, the new one, or both.
+    #[test]
+    fn a_rename_is_two_names_until_its_directory_is_synced() {
+        let disk = SimStorage::new();
+        disk.create(&path("a")).unwrap();
+        disk.sync_dir(Path::new(DIR)).unwrap();
+        disk.rename(&path("a"), &path("b")).unwrap();
+        let moment = disk.moment();
+        let names = |cut: &Cut| moment.cut(cut).storage.list(Path::new(DIR)).unwrap().len();
+        let counts: Vec<_> = moment.cuts(4, &mut Draw(1)).iter().map(names).collect();
+        assert_eq!(counts, [1, 2, 1, 1]);
+    }
+
+    /// Promise: versions in between may be what is left, and mixes of lines of them, and nothing else.
+    #[test]
+    fn a_sector_may_be_left_in_any_mix_of_its_versions() {
+        let disk = SimStorage::new();
+        let file = disk.create(&path("a")).unwrap();
+        disk.sync_dir(Path::new(DIR)).unwrap();
+        for byte in 1..=3 {
+            file.write_at(&[byte; SECTOR_BYTES], 0).unwrap();
+            file.sync_all().unwrap();
+            file.write_at(&[byte + 10; SECTOR_BYTES], 0).unwrap();
+            file.write_at(&[byte + 20; SECTOR_BYTES], 0).unwrap();
+            let moment = disk.moment();
+            let mut draw = Draw(7);
+            let mut seen = BTreeSet::new();
+            let mut mixes = 0;
+            for _ in 0..500 {
+                let cut = Cut { seed: draw.next(), subset: None, torn: false };
+                let after = moment.cut(&cut).storage;
+                let mut left = [0; SECTOR_BYTES];
+                after.open(&path("a"), Access::Read).unwrap().read_at(&mut left, 0).unwrap();
+                assert!(left.iter().all(|one| [byte, byte + 10, byte + 20].contains(one)));
+                let pure = left.iter().all(|one| *one == left[0]);
+                mixes += u32::from(!pure);
+                seen.extend(pure.then_some(left[0]));
+            }
+            assert_eq!(seen, BTreeSet::from([byte, byte + 10, byte + 20]));
+            assert!(mixes > 50);
+        }
+    }
+}
