@@ -26,9 +26,9 @@
 
 use super::disk::Storage;
 use super::fault::Fault;
-use super::open::{Found, scan_all};
+use super::open::{self, Found, scan_all};
 use super::recovery::{self, Verdict};
-use super::sim::{Crashed, Cut, Draw, Lie, Moment, SimStorage};
+use super::sim::{Crashed, Cut, Draw, Lie, Moment, Promise, SimStorage};
 use super::{AppendError, Budget, Log, LogError, LogOptions, Record, SyncError};
 use crate::sync::thread;
 use std::path::Path;
@@ -36,7 +36,7 @@ use std::path::Path;
 const CAPACITY: u64 = 64 << 10;
 const DIR: &str = "/log";
 /// States tried where nothing else is said.
-const STATES: u64 = 3_000;
+const STATES: u64 = 400;
 /// Cuts of one moment in the short form; many more in the long one.
 const CUTS_MIN: usize = 4;
 const CUTS_MAX: usize = 64;
@@ -52,6 +52,8 @@ fn options() -> LogOptions {
 struct Told {
     number: u64,
     bytes: usize,
+    /// Where it stands, as the append said.
+    at: u64,
 }
 
 impl Told {
@@ -72,6 +74,17 @@ struct Story {
     told: Vec<Told>,
     /// The lengths at which no batch is cut.
     ends: Vec<usize>,
+    /// The records below were given up by a trim, as far as the log likes.
+    trimmed: usize,
+    /// Where each checkpoint says that its caller reads on.
+    checkpoints: Vec<usize>,
+}
+
+/// What a log holds of a story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    records: usize,
+    checkpoints: usize,
 }
 
 impl Story {
@@ -85,17 +98,29 @@ impl Story {
         self.ends.pop();
     }
 
-    /// The beginning of that length.
-    fn beginning(&self, len: usize) -> Self {
-        let ends = self.ends.iter().copied().filter(|end| *end <= len).collect();
-        Self { told: self.told[..len].to_vec(), ends }
+    /// The beginning that is held.
+    fn beginning(&self, held: Held) -> Self {
+        let ends = self.ends.iter().copied().filter(|end| *end <= held.records).collect();
+        Self {
+            told: self.told[..held.records].to_vec(),
+            ends,
+            trimmed: self.trimmed,
+            checkpoints: self.checkpoints[..held.checkpoints].to_vec(),
+        }
     }
 
     /// How much of the story the log holds.
-    fn held_by(&self, log: &Log) -> Result<usize, String> {
+    fn held_by(&self, log: &Log) -> Result<Held, String> {
         let mut reader = log.reader(log.start());
+        let mut first = None;
         let mut len = 0;
         while let Some(record) = reader.next().map_err(|error| format!("a read: {error}"))? {
+            if first.is_none() {
+                let number = record.body().first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+                let known = self.told.iter().position(|told| Some(told.number) == number);
+                len = known.ok_or_else(|| format!("an unknown record at {}", record.position()))?;
+                first = Some(len);
+            }
             let Some(told) = self.told.get(len) else {
                 return Err(format!("a record of {} bytes behind the end", record.body().len()));
             };
@@ -104,8 +129,32 @@ impl Story {
             }
             len += 1;
         }
+        let first = first.unwrap_or(0);
+        if self.trimmed < first {
+            return Err(format!("begins with record {first}, {} were given up", self.trimmed));
+        }
         let whole = len == 0 || self.ends.contains(&len);
-        if whole { Ok(len) } else { Err(format!("half a batch: {len} records")) }
+        if !whole {
+            return Err(format!("half a batch: {len} records"));
+        }
+        let checkpoints = self.checkpoint_of(log, first)?;
+        Ok(Held { records: len, checkpoints })
+    }
+
+    /// Which checkpoint the log goes by, counted from 1.
+    fn checkpoint_of(&self, log: &Log, first: usize) -> Result<usize, String> {
+        let Some(checkpoint) = log.checkpoint() else { return Ok(0) };
+        let body = checkpoint.body().first_chunk().map(|bytes| u64::from_le_bytes(*bytes) as usize);
+        let Some((number, from)) =
+            body.and_then(|number| Some((number, *self.checkpoints.get(number)?)))
+        else {
+            return Err("a checkpoint that nobody wrote".to_owned());
+        };
+        let at = self.told[from].at;
+        if from < first || checkpoint.replay_from().as_u64() != at {
+            return Err(format!("checkpoint {number} reads on at {from}; {first} is the first"));
+        }
+        Ok(number + 1)
     }
 }
 
@@ -120,6 +169,11 @@ enum Step {
     Die,
     FailSync(u64),
     FailAllocate(u64),
+    /// Large records with no pause for the housekeeping thread, then a wait.
+    Rush(usize),
+    Checkpoint(usize),
+    /// Up to the checkpoint so many before the newest.
+    Trim(usize),
 }
 
 fn script(draw: &mut Draw, steps: usize) -> Vec<Step> {
@@ -128,17 +182,31 @@ fn script(draw: &mut Draw, steps: usize) -> Vec<Step> {
         4..7 => 8 + draw.below(3_000),
         _ => 8 + draw.below(24_000),
     };
-    let step = |draw: &mut Draw| match draw.below(32) {
-        0..14 => Step::Append(bytes(draw)),
-        14..17 => Step::Batch(2 + draw.below(4), 8 + draw.below(2_000)),
-        17..24 => Step::Durable,
-        24..28 => Step::Observe,
-        28 => Step::Close,
-        29 | 30 => Step::Die,
-        _ if draw.chance(128) => Step::FailSync(1 + draw.next() % 3),
-        _ => Step::FailAllocate(1 + draw.next() % 2),
-    };
-    (0..steps).map(|_| step(draw)).collect()
+    let mut steps_made = Vec::with_capacity(steps);
+    while steps_made.len() < steps {
+        let step = match draw.below(40) {
+            0..14 => Step::Append(bytes(draw)),
+            14..17 => Step::Batch(2 + draw.below(4), 8 + draw.below(2_000)),
+            17..23 => Step::Durable,
+            23..26 => Step::Observe,
+            26..29 => Step::Rush(2 + draw.below(4)),
+            29..32 => Step::Checkpoint(draw.below(10)),
+            32..34 => Step::Trim(draw.below(3)),
+            34 => Step::Close,
+            35 | 36 => Step::Die,
+            37 | 38 => {
+                // A failed sync is of interest by what follows.
+                let end = if draw.chance(128) { Step::Close } else { Step::Die };
+                let bytes = bytes(draw);
+                steps_made.extend([Step::FailSync(1), Step::Append(bytes), Step::Durable, end]);
+                Step::Append(30)
+            }
+            _ if draw.chance(128) => Step::FailSync(1 + draw.next() % 5),
+            _ => Step::FailAllocate(1 + draw.next() % 2),
+        };
+        steps_made.push(step);
+    }
+    steps_made
 }
 
 /// What a search for a bad state found.
@@ -156,6 +224,8 @@ struct Search {
     states: u64,
     states_max: u64,
     cuts: usize,
+    /// Of 256 moments so many are cut.
+    share: u64,
     next_number: u64,
     busy: bool,
     torn: bool,
@@ -182,6 +252,7 @@ impl Search {
             states: 0,
             states_max,
             cuts: cuts.clamp(CUTS_MIN, CUTS_MAX),
+            share: if states_max < 20_000 { 80 } else { 256 },
             next_number: 0,
             busy: false,
             torn: false,
@@ -201,7 +272,7 @@ impl Search {
             let disk = SimStorage::new();
             self.lies.iter().for_each(|lie| disk.lie(*lie));
             let steps = 10 + self.draw.below(30);
-            self.live(disk, &Story::default(), 0, steps, 0, Vec::new())?;
+            self.live(disk, &Story::default(), Promise::default(), steps, 0, Vec::new())?;
         }
         Ok(())
     }
@@ -216,18 +287,18 @@ impl Search {
         &mut self,
         disk: SimStorage,
         story: &Story,
-        promised: usize,
+        promised: Promise,
         steps: usize,
         depth: u32,
         notes: Vec<String>,
     ) -> Result<(), Bad> {
         self.faults.iter().for_each(|fault| disk.plant(*fault));
-        disk.promise(promised as u64);
+        disk.promise(|it| *it = promised);
         disk.start_trail();
         let mut life = Life { disk, log: None, story: story.clone(), end: None, notes };
-        life.open(promised, false).map_err(|what| self.bad(what, &life.notes))?;
+        let opened = life.open(promised, false);
         // What was left by a cut is on the disk: no cut while it is opened may take from it.
-        let floor = life.story.told.len();
+        let floor = opened.map_err(|what| self.bad(what, &life.notes))?;
         for step in script(&mut self.draw, steps) {
             life.notes.push(format!("{step:?}"));
             self.step(&mut life, step).map_err(|what| self.bad(what, &life.notes))?;
@@ -236,6 +307,9 @@ impl Search {
         let trail = life.disk.take_trail();
         drop(life.log.take());
         for moment in &trail {
+            if !self.draw.chance(self.share) {
+                continue;
+            }
             let count = self.cuts;
             for cut in moment.cuts(count, &mut self.draw) {
                 let cut = Cut { torn: self.torn && cut.subset.is_none(), ..cut };
@@ -254,23 +328,26 @@ impl Search {
         moment: &Moment,
         cut: &Cut,
         life: &Life,
-        floor: usize,
+        floor: Promise,
         depth: u32,
     ) -> Result<(), Bad> {
         self.states += 1;
-        let promised = floor.max(moment.promised as usize);
+        let promised = Promise {
+            records: floor.records.max(moment.promised.records),
+            checkpoints: floor.checkpoints.max(moment.promised.checkpoints),
+        };
         let crashed = moment.cut(cut);
         let mut notes = life.notes.clone();
-        notes.push(format!("CUT before {} ({promised} promised): {cut:?}", moment.before));
+        notes.push(format!("CUT before {} ({promised:?}): {cut:?}", moment.before));
         let deeper = depth < DEPTH_MAX && !self.torn && self.draw.below(24) == 0;
         if deeper {
             let steps = self.draw.below(12);
             self.lies.iter().for_each(|lie| crashed.storage.lie(*lie));
             return self.live(crashed.storage, &life.story, promised, steps, depth + 1, notes);
         }
-        let twice = self.draw.below(8) == 0;
+        let (twice, rot) = (self.draw.below(8) == 0, self.draw.below(4) == 0);
         self.faults.iter().for_each(|fault| crashed.storage.plant(*fault));
-        match judge(&crashed, &life.story, promised, twice) {
+        match judge(&crashed, &life.story, promised, twice, rot) {
             Ok(Judged::Held) => Ok(()),
             Ok(Judged::Refused) => {
                 self.refused += 1;
@@ -281,8 +358,9 @@ impl Search {
     }
 
     fn step(&mut self, life: &mut Life, step: Step) -> Result<(), String> {
-        let Some(log) = life.log.as_ref() else { return life.open(0, true) };
-        if !self.busy {
+        let Some(log) = life.log.as_ref() else { return life.open(Promise::default(), true).map(drop) };
+        let in_haste = self.busy || matches!(step, Step::Rush(_));
+        if !in_haste {
             settle(log);
         }
         match step {
@@ -303,12 +381,18 @@ impl Search {
                 life.disk.fail_allocate(n);
                 Ok(())
             }
+            Step::Rush(count) => {
+                (0..count).try_for_each(|_| self.append(life, &[25_000]))?;
+                life.wait_durable()
+            }
+            Step::Checkpoint(back) => life.checkpoint(back),
+            Step::Trim(back) => life.trim(back),
         }
     }
 
     fn append(&mut self, life: &mut Life, sizes: &[usize]) -> Result<(), String> {
         let numbered = sizes.iter().zip(self.next_number..);
-        let told: Vec<_> = numbered.map(|(&bytes, number)| Told { number, bytes }).collect();
+        let told: Vec<_> = numbered.map(|(&bytes, number)| Told { number, bytes, at: 0 }).collect();
         self.next_number += told.len() as u64;
         life.story.tell(&told);
         let bodies: Vec<_> = told.iter().map(|one| one.body()).collect();
@@ -323,6 +407,10 @@ impl Search {
         match appended {
             Ok(appended) => {
                 life.end = Some(appended.end);
+                let first = life.story.told.len() - told.len();
+                for (told, at) in life.story.told[first..].iter_mut().zip(appended.positions()) {
+                    told.at = at.as_u64();
+                }
                 Ok(())
             }
             Err(AppendError::Poisoned(_) | AppendError::Storage(_)) => {
@@ -352,7 +440,7 @@ fn settle(log: &Log) {
 impl Life {
     /// Opens what the disk holds: a beginning of the story, at least `promised` records. A planted failure may refuse it
     /// once.
-    fn open(&mut self, promised: usize, whole: bool) -> Result<(), String> {
+    fn open(&mut self, promised: Promise, whole: bool) -> Result<Promise, String> {
         let log = match self.disk.open_log(Path::new(DIR), options()) {
             Ok(log) => log,
             Err(LogError::Storage(_)) => match self.disk.open_log(Path::new(DIR), options()) {
@@ -366,21 +454,64 @@ impl Life {
             log.shared.faults.plant(Fault::SyncsLastOnly);
         }
         let held = self.story.held_by(&log)?;
-        let expected = if whole { self.story.told.len() } else { promised };
-        if held < expected {
-            return Err(format!("{held} records of {expected}"));
+        let Promise { mut records, mut checkpoints } = promised;
+        if whole {
+            (records, checkpoints) = (self.story.told.len(), self.story.checkpoints.len());
+        }
+        if held.records < records || held.checkpoints < checkpoints {
+            return Err(format!("{held:?} of {records}, {checkpoints}"));
         }
         self.story = self.story.beginning(held);
         self.end = None;
-        self.disk.promise(held as u64);
+        let promise = Promise { records: held.records, checkpoints: held.checkpoints };
+        self.disk.promise(|it| *it = promise);
         self.log = Some(log);
-        Ok(())
+        Ok(promise)
+    }
+
+    /// Lays down a checkpoint that reads on `back` records before the end, and says which one it is.
+    fn checkpoint(&mut self, back: usize) -> Result<(), String> {
+        let Some(log) = &self.log else { return Ok(()) };
+        let Some(last) = self.story.told.len().checked_sub(1) else { return Ok(()) };
+        let floor = self.story.checkpoints.last().copied().unwrap_or(0);
+        let from = last.saturating_sub(back).max(floor.max(self.story.trimmed));
+        let at = super::Position::of(self.story.told[from].at);
+        let number = self.story.checkpoints.len();
+        let mut body = (number as u64).to_le_bytes().to_vec();
+        body.resize(8 + from * 37 % 3_000, 7);
+        // It may be there after a cut from now on.
+        self.story.checkpoints.push(from);
+        match log.write_checkpoint(at, &body) {
+            Ok(()) => {
+                let records = self.story.told.len();
+                self.disk.promise(|it| *it = Promise { records, checkpoints: number + 1 });
+                Ok(())
+            }
+            // After a failure it is there or not: the next open says which.
+            Err(LogError::Sync(_) | LogError::Storage(_)) => self.die_unsure(),
+            Err(other) => Err(format!("a checkpoint: {other}")),
+        }
+    }
+
+    fn trim(&mut self, back: usize) -> Result<(), String> {
+        let Some(log) = &self.log else { return Ok(()) };
+        let checkpoints = &self.story.checkpoints;
+        let Some(index) = checkpoints.len().checked_sub(1 + back) else { return Ok(()) };
+        let before = super::Position::of(self.story.told[checkpoints[index]].at);
+        // What both kept checkpoints let go.
+        let older = checkpoints[checkpoints.len().saturating_sub(2)];
+        let given_up = checkpoints[index].min(older);
+        self.story.trimmed = self.story.trimmed.max(given_up);
+        match log.trim(before) {
+            Ok(_) | Err(LogError::Sync(_) | LogError::Storage(_)) => Ok(()),
+            Err(other) => Err(format!("a trim: {other}")),
+        }
     }
 
     fn wait_durable(&mut self) -> Result<(), String> {
         let (Some(log), Some(end)) = (&self.log, self.end) else { return Ok(()) };
         match log.wait_durable(end) {
-            Ok(()) => self.disk.promise(self.story.told.len() as u64),
+            Ok(()) => self.disk.promise(|it| it.records = self.story.told.len()),
             Err(SyncError::Unknown(_)) => {}
             Err(other) => return Err(format!("a wait: {other}")),
         }
@@ -390,12 +521,12 @@ impl Life {
     fn close(&mut self) -> Result<(), String> {
         let Some(log) = self.log.take() else { return Ok(()) };
         match log.close() {
-            Ok(()) => self.disk.promise(self.story.told.len() as u64),
+            Ok(()) => self.disk.promise(|it| it.records = self.story.told.len()),
             Err(SyncError::Unknown(_) | SyncError::Untidy(_)) => {}
             Err(other) => return Err(format!("a close: {other}")),
         }
         drop(log);
-        self.open(0, true)
+        self.open(Promise::default(), true).map(drop)
     }
 
     /// The process dies, and another opens what it left in the page cache.
@@ -404,7 +535,17 @@ impl Life {
         let next = self.disk.die();
         drop(self.log.take());
         self.disk = next;
-        self.open(0, true)
+        self.open(Promise::default(), true).map(drop)
+    }
+
+    /// The same, with a last checkpoint that may be there or not.
+    fn die_unsure(&mut self) -> Result<(), String> {
+        self.disk.observe();
+        let next = self.disk.die();
+        drop(self.log.take());
+        self.disk = next;
+        let (records, checkpoints) = (self.story.told.len(), self.story.checkpoints.len() - 1);
+        self.open(Promise { records, checkpoints }, false).map(drop)
     }
 }
 
@@ -414,14 +555,20 @@ enum Judged {
     Refused,
 }
 
-/// Holds a disk after a cut against the story.
+/// Holds a disk after a cut against the story. `twice`: opened, closed and opened again. `rot`: the newest of two
+/// checkpoints rots too, and nothing is lost by it.
 fn judge(
     crashed: &Crashed,
     story: &Story,
-    promised: usize,
+    promised: Promise,
     twice: bool,
+    rot: bool,
 ) -> Result<Judged, String> {
     let disk = &crashed.storage;
+    let mut expected = if crashed.torn.is_empty() { promised } else { Promise::default() };
+    if rot && crashed.torn.is_empty() && rot_newest(disk) {
+        expected.checkpoints = expected.checkpoints.saturating_sub(1);
+    }
     if let Err(error) = sound(disk) {
         return refusal(crashed, error);
     }
@@ -431,9 +578,8 @@ fn judge(
         Err(error) => return refusal(crashed, error),
     };
     let held = story.held_by(&log)?;
-    let expected = if crashed.torn.is_empty() { promised } else { 0 };
-    if held < expected {
-        return Err(format!("{held} records of {expected} that were promised"));
+    if held.records < expected.records || held.checkpoints < expected.checkpoints {
+        return Err(format!("{held:?} of {expected:?}"));
     }
     if log.recovery().durable > log.recovery().end {
         return Err("more is durable than there is".to_owned());
@@ -444,10 +590,22 @@ fn judge(
         let again = open().map_err(|error| format!("the second open: {error}"))?;
         let held_again = story.held_by(&again)?;
         if held_again != held || !again.recovery().clean {
-            return Err(format!("{held} records, and after a close {held_again}"));
+            return Err(format!("{held:?}, and after a close {held_again:?}"));
         }
     }
     Ok(Judged::Held)
+}
+
+/// Spoils the newest checkpoint, if there are two.
+fn rot_newest(disk: &SimStorage) -> bool {
+    let names = disk.list(Path::new(DIR)).expect("the directory is there");
+    let mut checkpoints: Vec<_> =
+        names.iter().filter(|path| path.extension().is_some_and(|it| it == "ckpt")).collect();
+    checkpoints.sort();
+    if checkpoints.len() == 2 {
+        disk.spoil(checkpoints[1], 90);
+    }
+    checkpoints.len() == 2
 }
 
 /// A refusal is right only where a sector was torn, in the file that it names.
@@ -463,15 +621,15 @@ fn refusal(crashed: &Crashed, error: LogError) -> Result<Judged, String> {
 
 /// Goes through all frames with the tables that `verify` uses.
 fn sound(disk: &SimStorage) -> Result<(), LogError> {
-    let boot_id = disk.boot_id()?;
-    let found = Found::look(disk, Path::new(DIR), boot_id, &|_| {})?;
-    let scans = scan_all(disk, &found.chain.links, &|_| {})?;
-    for index in 0..scans.len() {
-        let durable = recovery::durable(&found.chain.links, &scans);
-        let mut verdicts =
-            recovery::verdicts(&found.chain.links, &scans, index, durable, boot_id);
+    let found = Found::look(disk, Path::new(DIR), disk.boot_id()?, &|_| {})?;
+    let links = &found.chain.links;
+    let whole: Vec<_> = links.iter().map(|link| link.header.base..link.stop).collect();
+    let scans = scan_all(disk, links, &whole, &|_| {})?;
+    let durable = recovery::durable(links, &scans, &open::begin(&found.chain, &found.chosen)?);
+    for (index, link) in links.iter().enumerate() {
+        let mut verdicts = recovery::verdicts(links, &scans, index, durable, disk.boot_id()?);
         if let Some((_, anomaly)) = verdicts.find(|(verdict, _)| *verdict == Verdict::Corrupt) {
-            return Err(recovery::damage(&found.chain.links[index], anomaly).into());
+            return Err(recovery::damage(link, anomaly).into());
         }
     }
     Ok(())
@@ -559,4 +717,14 @@ fn the_checker_catches_hole_1_3_what_goes_on_behind_the_end() {
 #[test]
 fn the_checker_catches_a_sync_that_leaves_out_the_older_segment() {
     caught("older left out", 40_000, |search| search.faults.push(Fault::SyncsLastOnly));
+}
+
+#[test]
+fn the_checker_catches_a_checkpoint_renamed_before_its_sync() {
+    caught("checkpoint not synced", 20_000, |search| search.lies.push(Lie::CheckpointSync));
+}
+
+#[test]
+fn the_checker_catches_hole_3_5_a_trim_before_its_checkpoint_is_durable() {
+    caught("checkpoint's name not synced", 20_000, |search| search.lies.push(Lie::CheckpointName));
 }

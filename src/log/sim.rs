@@ -88,6 +88,10 @@ pub(crate) enum Lie {
     DirSync,
     /// A write of what is there already makes nothing dirty.
     Rewrite,
+    /// `sync_all` of a checkpoint does nothing.
+    CheckpointSync,
+    /// `sync_dir` leaves a checkpoint's name out.
+    CheckpointName,
 }
 
 /// A file's account.
@@ -136,9 +140,16 @@ pub(crate) struct Moment {
     account: Account,
     boot_id: u128,
     /// What [`SimStorage::promise`] had said before.
-    pub promised: u64,
+    pub promised: Promise,
     /// The call that was about to be made.
     pub before: String,
+}
+
+/// What must be there after a cut, in the test's own numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Promise {
+    pub records: usize,
+    pub checkpoints: usize,
 }
 
 /// How the power goes.
@@ -167,12 +178,13 @@ struct Disk {
     trail: Option<Vec<Moment>>,
     /// Has anything changed since the last moment?
     changed: bool,
-    promised: u64,
+    promised: Promise,
     sync_fails_in: Option<u64>,
     allocate_fails_in: Option<u64>,
     unreadable: Option<(PathBuf, Range<u64>)>,
     lies: BTreeSet<Lie>,
     planted: u32,
+    buffer: Vec<u8>,
 }
 
 /// A file system whose power can be cut.
@@ -235,6 +247,10 @@ impl Inode {
         }
         let unsure = Arc::make_mut(&mut self.unsure);
         for number in 0..now.len().max(self.cached.len()).div_ceil(SECTOR_BYTES) {
+            let range = number * SECTOR_BYTES..(number + 1) * SECTOR_BYTES;
+            if self.cached.get(range.clone()).is_some_and(|old| now.get(range) == Some(old)) {
+                continue;
+            }
             let (old, new) = (sector_of(&self.cached, number), sector_of(now, number));
             if old != new {
                 let sector = unsure.entry(number).or_default();
@@ -468,19 +484,24 @@ impl Moment {
 impl Disk {
     /// Notes what the files hold now.
     fn look(&mut self) {
-        let mut now = Vec::new();
-        for number in self.account.reachable() {
-            let file = &self.files[number];
-            let len = file.metadata().expect("a file in memory has a length").len() as usize;
-            now.resize(len, 0);
-            file.read_exact_at(&mut now, 0).expect("a file in memory can be read");
-            let inode = &mut self.account.inodes[number];
-            self.changed |= inode.see(&now);
-        }
+        self.account.reachable().into_iter().for_each(|number| self.look_at(number));
     }
 
-    /// A call is about to be made.
+    fn look_at(&mut self, number: usize) {
+        let file = &self.files[number];
+        let len = file.metadata().expect("a file in memory has a length").len() as usize;
+        let mut now = std::mem::take(&mut self.buffer);
+        now.resize(len, 0);
+        file.read_exact_at(&mut now, 0).expect("a file in memory can be read");
+        self.changed |= self.account.inodes[number].see(&now);
+        self.buffer = now;
+    }
+
+    /// A call is about to be made. Versions in between matter only to a trail.
     fn before(&mut self, call: &str, path: &Path) {
+        if self.trail.is_none() {
+            return;
+        }
         self.look();
         let (changed, promised, boot_id) = (self.changed, self.promised, self.boot_id);
         let Some(trail) = &mut self.trail else { return };
@@ -510,9 +531,12 @@ impl Disk {
         let what = if lie == Lie::DataSync { "sync data of" } else { "sync" };
         let path = self.path_of(number);
         self.before(what, &path);
+        self.look_at(number);
         self.changed = true;
         let failed = self.sync_fails();
-        let told = self.lies.contains(&lie);
+        let is_checkpoint = path.to_string_lossy().contains(".ckpt");
+        let told = self.lies.contains(&lie)
+            || (is_checkpoint && self.lies.contains(&Lie::CheckpointSync));
         let inode = &mut self.account.inodes[number];
         match failed {
             Ok(()) if told => {}
@@ -543,12 +567,13 @@ impl SimStorage {
                 account,
                 trail: None,
                 changed: true,
-                promised: 0,
+                promised: Promise::default(),
                 sync_fails_in: None,
                 allocate_fails_in: None,
                 unreadable: None,
                 lies: BTreeSet::new(),
                 planted: 0,
+                buffer: Vec::new(),
             })),
         }
     }
@@ -599,9 +624,9 @@ impl SimStorage {
         next
     }
 
-    /// From here on a cut must not lose anything below `promised`: the number goes into later moments.
-    pub fn promise(&self, promised: u64) {
-        self.disk().promised = promised;
+    /// From here on a cut must not lose that: it goes into later moments.
+    pub fn promise(&self, change: impl FnOnce(&mut Promise)) {
+        change(&mut self.disk().promised);
     }
 
     /// The `n`th sync from now on fails.
@@ -629,12 +654,15 @@ impl SimStorage {
         self.disk().planted |= fault as u32;
     }
 
-    /// Changes what the file holds, on the disk too.
-    pub fn spoil(&self, path: &Path, offset: u64, bytes: &[u8]) {
+    /// Changes a byte of the file, on the disk too.
+    pub fn spoil(&self, path: &Path, offset: u64) {
         let mut disk = self.disk();
         let number = disk.number_of(path).expect("the file is there");
-        disk.files[number].write_all_at(bytes, offset).expect("a file in memory can be written");
-        disk.look();
+        let file = &disk.files[number];
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset).expect("the byte is there");
+        file.write_all_at(&[!byte[0]], offset).expect("a file in memory can be written");
+        disk.look_at(number);
         disk.account.inodes[number].sync(true);
     }
 }
@@ -714,8 +742,12 @@ impl Storage for SimStorage {
         if disk.lies.contains(&Lie::DirSync) {
             return Ok(());
         }
+        let leaves_out = disk.lies.contains(&Lie::CheckpointName);
         let account = &mut disk.account;
-        let here = |naming: &Naming| naming.path.parent() == Some(dir);
+        let here = |naming: &Naming| {
+            let is_checkpoint = naming.path.extension().is_some_and(|it| it == "ckpt");
+            naming.path.parent() == Some(dir) && !(leaves_out && is_checkpoint)
+        };
         for naming in account.namings.iter().filter(|naming| here(naming)) {
             match naming.to {
                 Some(number) => account.durable_names.insert(naming.path.clone(), number),
@@ -753,7 +785,7 @@ impl Stored for SimFile {
         let path = disk.path_of(self.number);
         disk.before("write to", &path);
         self.file.write_all_at(bytes, offset)?;
-        disk.look();
+        disk.look_at(self.number);
         if !disk.lies.contains(&Lie::Rewrite) {
             let from = offset as usize;
             disk.account.inodes[self.number].soil(from..from + bytes.len());
@@ -776,7 +808,7 @@ impl Stored for SimFile {
         let path = disk.path_of(self.number);
         disk.before("set the length of", &path);
         self.file.set_len(bytes)?;
-        disk.look();
+        disk.look_at(self.number);
         Ok(())
     }
 
