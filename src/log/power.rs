@@ -358,7 +358,9 @@ impl Search {
     }
 
     fn step(&mut self, life: &mut Life, step: Step) -> Result<(), String> {
-        let Some(log) = life.log.as_ref() else { return life.open(Promise::default(), true).map(drop) };
+        let Some(log) = life.log.as_ref() else {
+            return life.open(Promise::default(), true).map(drop);
+        };
         let in_haste = self.busy || matches!(step, Step::Rush(_));
         if !in_haste {
             settle(log);

@@ -238,8 +238,8 @@ impl Walk<'_> {
         if frame.kind == Kind::Pad {
             return Ok(Ok(0));
         }
-        let whole = self.window.crc(body, frame.body_bytes())? == Some(frame.body_crc)
-            || self.unchecked;
+        let whole =
+            self.window.crc(body, frame.body_bytes())? == Some(frame.body_crc) || self.unchecked;
         if !whole {
             return Ok(Err(Anomalous::Body));
         }

@@ -331,7 +331,8 @@ impl Inode {
             if choice.tears(&durable) {
                 put_sector(&mut bytes, number, &choice.garbage(&durable, &sector.versions));
                 torn.push(number);
-            } else if sector.versions.iter().any(|version| *version != durable) && choice.survives() {
+            } else if sector.versions.iter().any(|version| *version != durable) && choice.survives()
+            {
                 put_sector(&mut bytes, number, &choice.version(&durable, &sector.versions));
             }
         }
@@ -456,9 +457,8 @@ impl Moment {
             }
         }
         let files = self.account.reachable().into_iter();
-        let left: BTreeMap<_, _> = files
-            .map(|number| (number, self.account.inodes[number].after(&mut choice)))
-            .collect();
+        let left: BTreeMap<_, _> =
+            files.map(|number| (number, self.account.inodes[number].after(&mut choice))).collect();
         let mut torn = BTreeSet::new();
         let mut account = Account::default();
         let mut numbers = BTreeMap::new();
@@ -535,8 +535,8 @@ impl Disk {
         self.changed = true;
         let failed = self.sync_fails();
         let is_checkpoint = path.to_string_lossy().contains(".ckpt");
-        let told = self.lies.contains(&lie)
-            || (is_checkpoint && self.lies.contains(&Lie::CheckpointSync));
+        let told =
+            self.lies.contains(&lie) || (is_checkpoint && self.lies.contains(&Lie::CheckpointSync));
         let inode = &mut self.account.inodes[number];
         match failed {
             Ok(()) if told => {}
