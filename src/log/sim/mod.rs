@@ -29,53 +29,22 @@
 //! accounted for: a store into a hole always finds room. One owner at a time: the lock is not simulated. What the
 //! kernel drops from its cache after a failed sync stays in ours.
 
+mod account;
+
 use super::disk::{DirectoryLock, Storage, Stored};
 use super::error::{Action, LogError, StorageError};
 use super::fault::Fault;
 use super::storage::{self, Access};
 use super::{Log, LogOptions};
 use crate::sync::{Arc, Mutex, MutexGuard};
+use account::{Account, Choice, Inode, Naming};
+pub(crate) use account::{Cut, Draw};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-
-/// What a disk writes whole, where it promises that much.
-pub(crate) const SECTOR_BYTES: usize = 512;
-/// What a processor writes whole into a page that is on its way to the disk.
-const LINE_BYTES: usize = 64;
-/// What a store writes whole.
-const WORD_BYTES: usize = 4;
-/// Of 256: how much of what is unsynced survives a cut.
-const SURVIVAL: [u64; 8] = [0, 8, 48, 128, 208, 240, 252, 256];
-
-type Sector = [u8; SECTOR_BYTES];
-
-/// Numbers that look random and are the same in every run: splitmix64 (Steele, Lea, Flood, 2014).
-#[derive(Debug, Clone)]
-pub(crate) struct Draw(pub u64);
-
-impl Draw {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// True in `of_256` cases of 256.
-    pub fn chance(&mut self, of_256: u64) -> bool {
-        self.next() % 256 < of_256
-    }
-}
 
 /// A step that the disk leaves out, with success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,46 +63,6 @@ pub(crate) enum Lie {
     CheckpointName,
 }
 
-/// A file's account.
-#[derive(Debug, Clone, Default)]
-struct Inode {
-    /// What it held when it was last looked at.
-    cached: Arc<Vec<u8>>,
-    /// What the disk has, whatever happens.
-    durable: Arc<Vec<u8>>,
-    /// What the disk may have instead, by the sector's number.
-    unsure: Arc<BTreeMap<usize, Unsure>>,
-    /// Lengths that it may have instead.
-    lengths: Vec<usize>,
-}
-
-/// A sector that is not known to be durable.
-#[derive(Debug, Clone, Default)]
-struct Unsure {
-    /// What it held, in order; the last is what it holds.
-    versions: Vec<Sector>,
-    /// Does the next sync write it? Not after a sync that failed.
-    dirty: bool,
-}
-
-/// A change of a directory that may be lost: the name means that file, or nothing.
-#[derive(Debug, Clone)]
-struct Naming {
-    path: PathBuf,
-    to: Option<usize>,
-    /// The old name of a rename goes only where the new one has come.
-    only_with: Option<(PathBuf, usize)>,
-}
-
-/// The account of all files.
-#[derive(Debug, Clone, Default)]
-struct Account {
-    inodes: Vec<Inode>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
-    namings: Vec<Naming>,
-}
-
 /// The disk at one moment, with all that may become of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Moment {
@@ -150,16 +79,6 @@ pub(crate) struct Moment {
 pub(crate) struct Promise {
     pub records: usize,
     pub checkpoints: usize,
-}
-
-/// How the power goes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cut {
-    pub seed: u64,
-    /// Which of the unsure things survive, a bit each; drawn from the seed where there is no such list.
-    pub subset: Option<u64>,
-    /// May a sector that was being written again hold anything?
-    pub torn: bool,
 }
 
 /// A disk after a cut.
@@ -201,20 +120,6 @@ struct SimFile {
     file: Arc<File>,
 }
 
-fn sector_of(bytes: &[u8], number: usize) -> Sector {
-    let mut sector = [0; SECTOR_BYTES];
-    let from = (number * SECTOR_BYTES).min(bytes.len());
-    let piece = &bytes[from..bytes.len().min(from + SECTOR_BYTES)];
-    sector[..piece.len()].copy_from_slice(piece);
-    sector
-}
-
-fn put_sector(bytes: &mut [u8], number: usize, sector: &Sector) {
-    let from = (number * SECTOR_BYTES).min(bytes.len());
-    let to = bytes.len().min(from + SECTOR_BYTES);
-    bytes[from..to].copy_from_slice(&sector[..to - from]);
-}
-
 /// Takes one from a counter: true when that was the last.
 fn runs_out(counter: &mut Option<u64>) -> bool {
     match counter {
@@ -227,201 +132,6 @@ fn runs_out(counter: &mut Option<u64>) -> bool {
             false
         }
         None => false,
-    }
-}
-
-impl Inode {
-    /// A file of which the disk has everything.
-    fn at_rest(bytes: Vec<u8>) -> Self {
-        let cached = Arc::new(bytes);
-        Self { durable: cached.clone(), cached, ..Self::default() }
-    }
-
-    /// Notes what the file holds now; true if that is news.
-    fn see(&mut self, now: &[u8]) -> bool {
-        if *self.cached == now {
-            return false;
-        }
-        if self.cached.len() != now.len() {
-            self.lengths.push(now.len());
-        }
-        let unsure = Arc::make_mut(&mut self.unsure);
-        for number in 0..now.len().max(self.cached.len()).div_ceil(SECTOR_BYTES) {
-            let range = number * SECTOR_BYTES..(number + 1) * SECTOR_BYTES;
-            if self.cached.get(range.clone()).is_some_and(|old| now.get(range) == Some(old)) {
-                continue;
-            }
-            let (old, new) = (sector_of(&self.cached, number), sector_of(now, number));
-            if old != new {
-                let sector = unsure.entry(number).or_default();
-                sector.versions.push(new);
-                sector.dirty = true;
-            }
-        }
-        self.cached = Arc::new(now.to_vec());
-        true
-    }
-
-    /// A range was written, be it with what it held.
-    fn soil(&mut self, range: Range<usize>) {
-        for number in range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES) {
-            let (cached, durable) =
-                (sector_of(&self.cached, number), sector_of(&self.durable, number));
-            let idle = cached == durable && cached == [0; SECTOR_BYTES];
-            if idle && !self.unsure.contains_key(&number) {
-                continue;
-            }
-            let sector = Arc::make_mut(&mut self.unsure).entry(number).or_default();
-            sector.dirty = true;
-            if sector.versions.last() != Some(&cached) {
-                sector.versions.push(cached);
-            }
-        }
-    }
-
-    /// What is dirty becomes durable; `whole`: a shorter length too.
-    fn sync(&mut self, whole: bool) {
-        let mut durable = (*self.durable).clone();
-        if whole || durable.len() < self.cached.len() {
-            durable.resize(self.cached.len(), 0);
-            self.lengths.clear();
-        }
-        Arc::make_mut(&mut self.unsure).retain(|number, sector| {
-            if sector.dirty {
-                put_sector(&mut durable, *number, &sector_of(&self.cached, *number));
-            }
-            !sector.dirty
-        });
-        self.durable = Arc::new(durable);
-    }
-
-    /// A sync failed: the kernel takes what was dirty for written, and it may be, or not.
-    fn lose(&mut self) {
-        Arc::make_mut(&mut self.unsure).values_mut().for_each(|sector| sector.dirty = false);
-    }
-
-    /// Sectors that may differ from what is durable.
-    fn unsure(&self) -> impl Iterator<Item = (usize, Sector, &Unsure)> {
-        self.unsure.iter().map(|(&number, sector)| {
-            let durable = sector_of(&self.durable, number);
-            (number, durable, sector)
-        })
-    }
-
-    /// How many things are open.
-    fn open_things(&self) -> usize {
-        let differs = |(_, durable, sector): &(usize, Sector, &Unsure)| {
-            sector.versions.iter().any(|version| version != durable)
-        };
-        usize::from(!self.lengths.is_empty()) + self.unsure().filter(differs).count()
-    }
-
-    /// What a cut leaves of it, and which sectors it tore.
-    fn after(&self, choice: &mut Choice) -> (Vec<u8>, Vec<usize>) {
-        let mut bytes = (*self.durable).clone();
-        if let Some(newest) = self.lengths.last()
-            && choice.survives()
-        {
-            let any = choice.draw.below(self.lengths.len());
-            let len = if choice.is_listed() { *newest } else { self.lengths[any] };
-            bytes.resize(len, 0);
-        }
-        let mut torn = Vec::new();
-        for (number, durable, sector) in self.unsure() {
-            if choice.tears(&durable) {
-                put_sector(&mut bytes, number, &choice.garbage(&durable, &sector.versions));
-                torn.push(number);
-            } else if sector.versions.iter().any(|version| *version != durable) && choice.survives()
-            {
-                put_sector(&mut bytes, number, &choice.version(&durable, &sector.versions));
-            }
-        }
-        (bytes, torn)
-    }
-}
-
-/// What a cut decides, one after the other.
-struct Choice {
-    draw: Draw,
-    survival: u64,
-    subset: Option<u64>,
-    torn: bool,
-}
-
-impl Choice {
-    fn new(cut: &Cut) -> Self {
-        let mut draw = Draw(cut.seed);
-        let survival = SURVIVAL[draw.below(SURVIVAL.len())];
-        Self { draw, survival, subset: cut.subset, torn: cut.torn }
-    }
-
-    fn is_listed(&self) -> bool {
-        self.subset.is_some()
-    }
-
-    fn survives(&mut self) -> bool {
-        match &mut self.subset {
-            Some(bits) => {
-                let bit = *bits & 1 == 1;
-                *bits >>= 1;
-                bit
-            }
-            None => self.draw.chance(self.survival),
-        }
-    }
-
-    fn tears(&mut self, durable: &Sector) -> bool {
-        self.torn && *durable != [0; SECTOR_BYTES] && self.draw.chance(64)
-    }
-
-    /// Of a sector that is not as it was: the newest version, an older one, or a mix.
-    fn version(&mut self, durable: &Sector, versions: &[Sector]) -> Sector {
-        let newest = *versions.last().expect("a sector is unsure by a version");
-        let style = if self.is_listed() { 0 } else { self.draw.below(8) };
-        match style {
-            0..4 => newest,
-            4 => versions[self.draw.below(versions.len())],
-            5 | 6 => self.mix(durable, versions, LINE_BYTES),
-            _ => self.mix(durable, versions, WORD_BYTES),
-        }
-    }
-
-    fn mix(&mut self, durable: &Sector, versions: &[Sector], piece: usize) -> Sector {
-        let mut mixed = *durable;
-        for from in (0..SECTOR_BYTES).step_by(piece) {
-            let chosen = self.draw.below(versions.len() + 1);
-            if let Some(version) = versions.get(chosen) {
-                mixed[from..from + piece].copy_from_slice(&version[from..from + piece]);
-            }
-        }
-        mixed
-    }
-
-    /// What a disk without powersafe overwrite may leave: zeros, noise, or the beginning of what was being written.
-    fn garbage(&mut self, durable: &Sector, versions: &[Sector]) -> Sector {
-        let mut sector = *versions.last().unwrap_or(durable);
-        let from = if self.draw.chance(128) { 0 } else { self.draw.below(SECTOR_BYTES) };
-        let noisy = self.draw.chance(128);
-        for byte in &mut sector[from..] {
-            *byte = if noisy { self.draw.next() as u8 } else { 0 };
-        }
-        sector
-    }
-}
-
-impl Account {
-    /// The files that have a name, or may have one after a cut.
-    fn reachable(&self) -> BTreeSet<usize> {
-        let named = self.names.values().chain(self.durable_names.values()).copied();
-        named.chain(self.namings.iter().filter_map(|naming| naming.to)).collect()
-    }
-
-    fn name(&mut self, path: &Path, to: Option<usize>, only_with: Option<(PathBuf, usize)>) {
-        match to {
-            Some(number) => self.names.insert(path.to_owned(), number),
-            None => self.names.remove(path),
-        };
-        self.namings.push(Naming { path: path.to_owned(), to, only_with });
     }
 }
 
@@ -823,6 +533,7 @@ impl Stored for SimFile {
 
 #[cfg(test)]
 mod tests {
+    use super::account::SECTOR_BYTES;
     use super::*;
 
     const DIR: &str = "/log";

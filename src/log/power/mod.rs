@@ -24,14 +24,17 @@
 //! `MILLSTREAM_SEED` repeats a run's choices. Scripts wait for the housekeeping thread before each step, so that the
 //! calls come in one order; those with `busy` set do not.
 
+mod story;
+
 use super::disk::Storage;
 use super::fault::Fault;
 use super::open::{self, Found, scan_all};
 use super::recovery::{self, Verdict};
 use super::sim::{Crashed, Cut, Draw, Lie, Moment, Promise, SimStorage};
-use super::{AppendError, Budget, Log, LogError, LogOptions, Record, SyncError};
+use super::{Action, AppendError, Budget, Log, LogError, LogOptions, Record, SyncError};
 use crate::sync::thread;
 use std::path::Path;
+use story::{Story, Told};
 
 const CAPACITY: u64 = 64 << 10;
 const DIR: &str = "/log";
@@ -45,117 +48,6 @@ const DEPTH_MAX: u32 = 3;
 
 fn options() -> LogOptions {
     LogOptions::new().segment_bytes(CAPACITY).disk_max_bytes(1 << 26)
-}
-
-/// A record: its number, and how long its body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Told {
-    number: u64,
-    bytes: usize,
-    /// Where it stands, as the append said.
-    at: u64,
-}
-
-impl Told {
-    fn body(self) -> Vec<u8> {
-        let mut body = self.number.to_le_bytes().to_vec();
-        let mut draw = Draw(self.number);
-        while body.len() < self.bytes {
-            body.extend(draw.next().to_le_bytes());
-        }
-        body.truncate(self.bytes.max(8));
-        body
-    }
-}
-
-/// What was appended, in order.
-#[derive(Debug, Clone, Default)]
-struct Story {
-    told: Vec<Told>,
-    /// The lengths at which no batch is cut.
-    ends: Vec<usize>,
-    /// The records below were given up by a trim, as far as the log likes.
-    trimmed: usize,
-    /// Where each checkpoint says that its caller reads on.
-    checkpoints: Vec<usize>,
-}
-
-/// What a log holds of a story.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Held {
-    records: usize,
-    checkpoints: usize,
-}
-
-impl Story {
-    fn tell(&mut self, records: &[Told]) {
-        self.told.extend_from_slice(records);
-        self.ends.push(self.told.len());
-    }
-
-    fn untell(&mut self, count: usize) {
-        self.told.truncate(self.told.len() - count);
-        self.ends.pop();
-    }
-
-    /// The beginning that is held.
-    fn beginning(&self, held: Held) -> Self {
-        let ends = self.ends.iter().copied().filter(|end| *end <= held.records).collect();
-        Self {
-            told: self.told[..held.records].to_vec(),
-            ends,
-            trimmed: self.trimmed,
-            checkpoints: self.checkpoints[..held.checkpoints].to_vec(),
-        }
-    }
-
-    /// How much of the story the log holds.
-    fn held_by(&self, log: &Log) -> Result<Held, String> {
-        let mut reader = log.reader(log.start());
-        let mut first = None;
-        let mut len = 0;
-        while let Some(record) = reader.next().map_err(|error| format!("a read: {error}"))? {
-            if first.is_none() {
-                let number = record.body().first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-                let known = self.told.iter().position(|told| Some(told.number) == number);
-                len = known.ok_or_else(|| format!("an unknown record at {}", record.position()))?;
-                first = Some(len);
-            }
-            let Some(told) = self.told.get(len) else {
-                return Err(format!("a record of {} bytes behind the end", record.body().len()));
-            };
-            if record.body() != told.body() {
-                return Err(format!("record {len} at {} is another", record.position()));
-            }
-            len += 1;
-        }
-        let first = first.unwrap_or(0);
-        if self.trimmed < first {
-            return Err(format!("begins with record {first}, {} were given up", self.trimmed));
-        }
-        let whole = len == 0 || self.ends.contains(&len);
-        if !whole {
-            return Err(format!("half a batch: {len} records"));
-        }
-        let checkpoints = self.checkpoint_of(log, first)?;
-        Ok(Held { records: len, checkpoints })
-    }
-
-    /// Which checkpoint the log goes by, counted from 1.
-    fn checkpoint_of(&self, log: &Log, first: usize) -> Result<usize, String> {
-        let Some(checkpoint) = log.checkpoint() else { return Ok(0) };
-        let body = checkpoint.body().first_chunk().map(|bytes| u64::from_le_bytes(*bytes) as usize);
-        let Some((number, from)) =
-            body.and_then(|number| Some((number, *self.checkpoints.get(number)?)))
-        else {
-            return Err("a checkpoint that nobody wrote".to_owned());
-        };
-        let at = self.told[from].at;
-        if from < first || checkpoint.replay_from().as_u64() != at {
-            return Err(format!("checkpoint {number} reads on at {from}; {first} is the first"));
-        }
-        Ok(number + 1)
-    }
 }
 
 /// A step of a script.
@@ -729,4 +621,38 @@ fn the_checker_catches_a_checkpoint_renamed_before_its_sync() {
 #[test]
 fn the_checker_catches_hole_3_5_a_trim_before_its_checkpoint_is_durable() {
     caught("checkpoint's name not synced", 20_000, |search| search.lies.push(Lie::CheckpointName));
+}
+
+/// Promise: a disk that cannot read a piece of the log is a named error, and nothing is changed (3.6); once it can, the log
+/// is there.
+#[test]
+fn a_disk_that_fails_a_read_in_the_middle_is_refused_by_value() {
+    let disk = SimStorage::new();
+    let dir = Path::new(DIR);
+    let log = disk.open_log(dir, options()).expect("a new log");
+    let parts: [&[u8]; 1] = [&[1; 9_000]];
+    for _ in 0..20 {
+        let record = Record { tag: 0, topic: 0, time_ns: 0, parts: &parts };
+        log.append(&record, Budget::Publish).expect("there is room");
+    }
+    drop(log);
+    let files = disk.list(dir).expect("the directory is there");
+    assert!(files.len() >= 3);
+    for path in &files {
+        let again = disk.moment().death();
+        again.fail_reads(path, 5_000..5_001);
+        let refused = again.open_log(dir, options()).map(drop);
+        match refused {
+            Err(LogError::Storage(error)) => {
+                assert_eq!((error.action, &error.path), (Action::Read, path))
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(again.list(dir).expect("the directory is there"), files);
+    }
+    let log = disk.open_log(dir, options()).expect("it can be read again");
+    assert_eq!(
+        log.reader(log.start()).next().expect("readable").expect("a record").body(),
+        [1; 9_000]
+    );
 }
