@@ -71,6 +71,7 @@ mod options;
 #[cfg(test)]
 mod power;
 mod prepare;
+mod preparer;
 mod reader;
 mod recovery;
 mod scan;
