@@ -42,6 +42,8 @@ pub(super) struct Story {
 /// What a log holds of a story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
+    /// The records below were trimmed.
+    pub(super) first: usize,
     pub(super) records: usize,
     pub(super) checkpoints: usize,
 }
@@ -63,7 +65,7 @@ impl Story {
         Self {
             told: self.told[..held.records].to_vec(),
             ends,
-            trimmed: self.trimmed,
+            trimmed: held.first,
             checkpoints: self.checkpoints[..held.checkpoints].to_vec(),
         }
     }
@@ -97,7 +99,7 @@ impl Story {
             return Err(format!("half a batch: {len} records"));
         }
         let checkpoints = self.checkpoint_of(log, first)?;
-        Ok(Held { records: len, checkpoints })
+        Ok(Held { first, records: len, checkpoints })
     }
 
     /// Which checkpoint the log goes by, counted from 1.
