@@ -14,6 +14,8 @@
 //! The owner's lock is `flock` on the file `lock`; it holds the owner's process id for the message to the second one.
 
 use super::error::{Action, LogError, StorageError};
+#[cfg(test)]
+use super::fault::Fault;
 use super::format::{HEADER_PAGE_BYTES, SegmentHeader};
 use super::storage::{self, Access};
 use crate::sync::Arc;
@@ -91,6 +93,11 @@ pub(crate) trait Storage: Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Is that fault planted in what the log does with this file system?
+    #[cfg(test)]
+    fn planted(&self, _fault: Fault) -> bool {
+        false
+    }
 }
 
 /// The machine's own file systems.
@@ -187,6 +194,14 @@ impl Storage for DiskStorage {
 /// lock of this kind would else outlive its owner until that child has started its program.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock(File);
+
+#[cfg(test)]
+impl DirectoryLock {
+    /// A lock on a file of one's own, which nobody else can want.
+    pub fn on(file: File) -> Self {
+        Self(file)
+    }
+}
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {

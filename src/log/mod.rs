@@ -71,12 +71,16 @@ mod group;
 mod live;
 mod open;
 mod options;
+#[cfg(test)]
+mod power;
 mod prepare;
 mod preparer;
 mod reader;
 mod recovery;
 mod scan;
 mod segment;
+#[cfg(test)]
+pub(crate) mod sim;
 mod storage;
 mod syncer;
 pub(crate) mod tail;

@@ -8,7 +8,7 @@
 use super::checkpoint::{self, Checkpoints, Chosen};
 use super::disk::{self, Storage, Stored};
 use super::error::{Action, LogError, StorageError};
-use super::fault::Faults;
+use super::fault::{Fault, Faults, planted_in};
 use super::format::{
     FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, Kind, OPEN_BODY_BYTES, POSITION_MAX,
     Position, SegmentHeader, durable_lag,
@@ -46,7 +46,10 @@ pub(crate) fn open(
     let found = Found::look(&*storage, dir, boot_id, &|_| {})?;
     let dropped = act(&*storage, dir, &found)?;
     let clock = SystemClock::new();
-    let header = next_header(dir, &found, sizes.segment_bytes, boot_id, clock.now_ns())?;
+    let mut header = next_header(dir, &found, sizes.segment_bytes, boot_id, clock.now_ns())?;
+    if planted_in(&*storage, Fault::GoesOnBehindEnd) {
+        header.prev_end = found.kept().last().map_or(header.prev_end, |link| link.stop);
+    }
     let old = found.sealed(&*storage, false)?;
     let old_bytes = old.iter().map(|segment| segment.file_bytes).sum();
     let recovery = recovered(&found, dropped);
@@ -194,7 +197,9 @@ fn act(storage: &dyn Storage, dir: &Path, found: &Found) -> Result<u64, LogError
         disk::remove(storage, dir, &listed.path)?;
     }
     for (index, link) in found.kept().iter().enumerate() {
-        trim(storage, link, found.end_of(index))?;
+        if !planted_in(storage, Fault::GoesOnBehindEnd) {
+            trim(storage, link, found.end_of(index))?;
+        }
     }
     Ok(gone.len() as u64)
 }

@@ -138,6 +138,12 @@ impl<R: Clone> Preparer<R> {
         outcome
     }
 
+    /// Did the last attempt to prepare fail?
+    #[cfg(test)]
+    pub(crate) fn is_refused(&self) -> bool {
+        self.state.lock().refusal.is_some()
+    }
+
     /// Ends the thread; writers that wait are told.
     pub fn stop(&self) {
         let mut state = self.state.lock();

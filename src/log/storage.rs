@@ -26,6 +26,8 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+#[cfg(test)]
+use std::os::fd::FromRawFd;
 
 /// A segment file in memory.
 #[derive(Debug)]
@@ -130,6 +132,19 @@ pub(crate) fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
             _ => return Err(error),
         }
     }
+}
+
+/// A file in memory, with no name: a real one to map, read and write.
+#[cfg(test)]
+pub(crate) fn memory_file() -> io::Result<File> {
+    // SAFETY: the name is a literal with its zero; the call touches no other memory of ours.
+    let descriptor = unsafe { libc::memfd_create(c"millstream".as_ptr(), libc::MFD_CLOEXEC) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above has just given this descriptor, to us alone.
+    let owned = unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) };
+    Ok(owned.into())
 }
 
 /// A file past the process's limit would not answer an error but raise SIGXFSZ, which kills.

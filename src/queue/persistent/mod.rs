@@ -34,6 +34,8 @@
 //! The log's disk limit; `buffer` messages in a window; `max_size` deliveries where it is set.
 
 mod inspect;
+#[cfg(test)]
+mod power;
 mod source;
 mod writer;
 
