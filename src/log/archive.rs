@@ -7,6 +7,7 @@
 use super::Action;
 use super::error::{Damage, DamageKind, LogError, StorageError};
 use super::fault::Faults;
+use super::filesystem::FileSystem;
 use super::format::{HeaderFault, Position};
 use super::group::GroupSync;
 use super::open::{DirectoryLock, Found, lock_shared, scan_all};
@@ -91,6 +92,7 @@ impl Archive {
             group: GroupSync::new(end),
             preparer: Preparer::default(),
             faults: Faults::default(),
+            file_system: FileSystem::of_magic(storage::file_system_magic(dir)?),
             clock: SystemClock::new(),
         });
         let (durable, clean) = (found.plan.durable.min(end), found.plan.clean);

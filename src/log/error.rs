@@ -182,6 +182,15 @@ pub enum LogError {
         /// The owner, if it could be read.
         pid: Option<u32>,
     },
+    /// The directory lies on another machine, and [`LogOptions::allow_network`](super::LogOptions::allow_network) was not
+    /// said. Nothing was touched, but that the directory was made.
+    #[error("{} lies on a network file system ({kind}), where a log is not safe", dir.display())]
+    Network {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The kind of file system.
+        kind: &'static str,
+    },
     /// There is no log here to look at.
     #[error("no log in {}", dir.display())]
     NoLog {

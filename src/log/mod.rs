@@ -56,6 +56,7 @@ mod archive;
 mod crash;
 mod error;
 mod fault;
+mod filesystem;
 mod format;
 #[cfg(test)]
 mod golden;
@@ -77,6 +78,7 @@ pub use archive::{Archive, SegmentInfo, Verification, verify};
 pub use error::{
     Action, AppendError, Cause, Damage, DamageKind, LogError, StorageError, SyncError,
 };
+pub use filesystem::{FileSystem, Syncing};
 pub use format::Position;
 pub use options::LogOptions;
 pub use reader::{Reader, RecordRef};
@@ -165,6 +167,8 @@ pub struct LogStats {
     pub prepared: Position,
     /// Successful syncs since the open, each for one or many waiters.
     pub syncs: u64,
+    /// What it lies on, and what a sync is worth there.
+    pub file_system: FileSystem,
     /// The failed sync that poisoned the log.
     pub poisoned: Option<Arc<StorageError>>,
 }
@@ -315,6 +319,11 @@ impl Log {
         Ok(committed)
     }
 
+    /// What the log lies on, and what a sync is worth there.
+    pub fn file_system(&self) -> FileSystem {
+        self.shared.file_system
+    }
+
     /// The log's identity: random, made once, the same in each of its files.
     pub fn id(&self) -> u128 {
         self.shared.id
@@ -336,6 +345,7 @@ impl Log {
             durable: self.durable(),
             prepared: Position::of(self.shared.tail.limit()),
             syncs: self.shared.group.syncs(),
+            file_system: self.shared.file_system,
             poisoned: self.shared.group.failure(),
         }
     }

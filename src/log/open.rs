@@ -11,6 +11,7 @@
 
 use super::error::{Action, LogError, StorageError};
 use super::fault::Faults;
+use super::filesystem::FileSystem;
 use super::format::{
     FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, Kind, OPEN_BODY_BYTES, POSITION_MAX,
     Position, SegmentHeader, durable_lag,
@@ -43,6 +44,8 @@ const REWRITE_BYTES: usize = 64 << 10;
 pub(crate) fn open(dir: &Path, options: LogOptions) -> Result<Log, LogError> {
     let sizes = options.check()?;
     make_directory(dir)?;
+    let magic = storage::file_system_magic(dir)?;
+    let file_system = FileSystem::of_magic(magic).admit(dir, sizes.allow_network)?;
     let lock = lock(dir)?;
     let boot_id = storage::boot_id()?;
     let mut found = Found::look(dir, boot_id, &|_| {})?;
@@ -61,6 +64,7 @@ pub(crate) fn open(dir: &Path, options: LogOptions) -> Result<Log, LogError> {
         group: GroupSync::new(header.base),
         preparer: Preparer::default(),
         faults: Faults::default(),
+        file_system,
         clock,
     });
     shared.segments.push(Segment::create(dir, header)?);
@@ -173,6 +177,7 @@ fn lock(dir: &Path) -> Result<DirectoryLock, LogError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
         .map_err(StorageError::on(Action::Create, &path))?;
     match file.try_lock() {
@@ -195,7 +200,8 @@ fn lock(dir: &Path) -> Result<DirectoryLock, LogError> {
 /// Keeps owners out while somebody looks. A directory in which nobody ever took the lock has no owner.
 pub(crate) fn lock_shared(dir: &Path) -> Result<Option<DirectoryLock>, LogError> {
     let path = dir.join(LOCK);
-    let mut file = match File::open(&path) {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path);
+    let mut file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StorageError::on(Action::Open, &path)(error).into()),

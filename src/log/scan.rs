@@ -8,7 +8,7 @@
 use super::error::{Action, Damage, DamageKind, LogError, StorageError};
 use super::format::{
     FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, HeaderFault, HeaderRead, Kind,
-    SEGMENT_HEADER_BYTES, SegmentHeader,
+    SEGMENT_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 use super::segment::EXTENSION;
 use std::fs::File;
@@ -35,12 +35,17 @@ pub(crate) struct Listed {
     pub path: PathBuf,
     pub name_base: u64,
     pub file_bytes: u64,
+    /// A link could lead to anybody's file, and opening a pipe waits for its other end: neither is opened.
+    pub regular: bool,
     pub header: Result<SegmentHeader, HeaderFault>,
 }
 
 impl Listed {
     /// Is there nothing in it but zeros, apart from a header that is ours?
     pub fn blank(&self) -> Result<bool, StorageError> {
+        if !self.regular || HEADER_PAGE_BYTES + SEGMENT_BYTES_MAX < self.file_bytes {
+            return Ok(false);
+        }
         let from = if self.header == Err(HeaderFault::NotOurs) { 0 } else { HEADER_PAGE_BYTES };
         let file = open(&self.path)?;
         let mut window = Window::new(&file, &self.path)?;
@@ -68,13 +73,19 @@ pub(crate) fn list(dir: &Path) -> Result<Listing, StorageError> {
     let failed = || StorageError::on(Action::List, dir);
     let mut listing = Listing::default();
     for entry in std::fs::read_dir(dir).map_err(failed())? {
-        let path = entry.map_err(failed())?.path();
+        let entry = entry.map_err(failed())?;
+        let path = entry.path();
         let is_temporary = path.extension().is_some_and(|it| it == TEMPORARY)
             && path.file_stem().is_some_and(|stem| base_of(Path::new(stem)).is_some());
         if is_temporary {
             listing.temporaries.push(path);
         } else if let Some(name_base) = base_of(&path) {
-            listing.segments.push(look(path, name_base)?);
+            let regular = entry.file_type().map_err(failed())?.is_file();
+            let header = Err(HeaderFault::NotOurs);
+            listing.segments.push(match regular {
+                true => look(path, name_base)?,
+                false => Listed { path, name_base, file_bytes: 0, regular, header },
+            });
         }
     }
     listing.segments.sort_by_key(|one| one.name_base);
@@ -98,7 +109,7 @@ fn look(path: PathBuf, name_base: u64) -> Result<Listed, StorageError> {
         Some(bytes) => SegmentHeader::decode(bytes),
         None => Err(HeaderFault::NotOurs),
     };
-    Ok(Listed { path, name_base, file_bytes, header })
+    Ok(Listed { path, name_base, file_bytes, regular: true, header })
 }
 
 fn open(path: &Path) -> Result<File, StorageError> {

@@ -26,6 +26,7 @@ use crate::sync::AtomicU32;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -181,6 +182,26 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
 pub(crate) fn remove(dir: &Path, path: &Path) -> Result<(), StorageError> {
     std::fs::remove_file(path).map_err(StorageError::on(Action::Remove, path))?;
     sync_dir(dir)
+}
+
+/// The kernel's number for the file system that `dir` lies on.
+pub(crate) fn file_system_magic(dir: &Path) -> Result<u32, StorageError> {
+    let failed = || StorageError::on(Action::Open, dir);
+    let opened = File::open(dir).map_err(failed())?;
+    let mut answer = MaybeUninit::<libc::statfs>::uninit();
+    loop {
+        // SAFETY: `opened` keeps the descriptor valid for the call; `answer` is ours and has the type that it fills.
+        if unsafe { libc::fstatfs(opened.as_raw_fd(), answer.as_mut_ptr()) } == 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(failed()(error));
+        }
+    }
+    // SAFETY: the kernel filled it, as it answered 0.
+    let answer = unsafe { answer.assume_init() };
+    Ok(answer.f_type as u32) // the number has 32 bits; the field's width and sign are the architecture's
 }
 
 fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {

@@ -15,6 +15,7 @@
 
 use super::error::{AppendError, StorageError, SyncError};
 use super::fault::{Fault, Faults};
+use super::filesystem::FileSystem;
 use super::format::{
     FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position, aligned, durable_lag,
 };
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub group: GroupSync,
     pub preparer: Preparer,
     pub faults: Faults,
+    pub file_system: FileSystem,
     pub clock: SystemClock,
 }
 

@@ -436,6 +436,7 @@ impl Queue for PersistentQueue {
             outlives_process: true,
             retains: true,
             bounded_by_buffer: false,
+            sync_is_real: self.shared.log.file_system().sync_is_real(),
         }
     }
 
