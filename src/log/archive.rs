@@ -5,18 +5,17 @@
 //! out while they look, by a shared lock, and are refused while there is one.
 
 use super::Action;
+use super::disk::{DirectoryLock, DiskStorage, Storage, lock_shared};
 use super::error::{Damage, DamageKind, LogError, StorageError};
 use super::fault::Faults;
-use super::filesystem::FileSystem;
 use super::format::{HeaderFault, Position};
 use super::group::GroupSync;
-use super::open::{DirectoryLock, Found, lock_shared, scan_all};
+use super::open::{Found, scan_all};
 use super::prepare::Preparer;
 use super::reader::{self, Reader, RecordRef};
 use super::recovery::{self, Link, Verdict};
 use super::scan;
 use super::segment::{Segments, Table};
-use super::storage;
 use super::tail::{Bounds, Tail};
 use super::write::Shared;
 use crate::clock::SystemClock;
@@ -63,8 +62,8 @@ impl Archive {
     pub fn open(dir: &Path) -> Result<Self, LogError> {
         check_directory(dir)?;
         let lock = lock_shared(dir)?;
-        let found = Found::look(dir, storage::boot_id()?, &|_| {})?;
-        let sealed = found.sealed(true)?;
+        let found = Found::look(&DiskStorage, dir, DiskStorage.boot_id()?, &|_| {})?;
+        let sealed = found.sealed(&DiskStorage, true)?;
         let Some(last) = sealed.last() else {
             return Err(LogError::NoLog { dir: dir.to_owned() });
         };
@@ -83,6 +82,7 @@ impl Archive {
         let tail = Tail::new(bounds);
         tail.refuse_all();
         let shared = Arc::new(Shared {
+            storage: Arc::new(DiskStorage),
             dir: dir.to_owned(),
             id,
             segment_bytes,
@@ -92,7 +92,7 @@ impl Archive {
             group: GroupSync::new(end),
             preparer: Preparer::default(),
             faults: Faults::default(),
-            file_system: FileSystem::of_magic(storage::file_system_magic(dir)?),
+            file_system: DiskStorage.file_system(dir)?,
             clock: SystemClock::new(),
         });
         let (durable, clean) = (found.plan.durable.min(end), found.plan.clean);
@@ -177,7 +177,7 @@ pub fn verify(
 ) -> Result<Verification, LogError> {
     check_directory(dir)?;
     let _lock = lock_shared(dir)?;
-    let boot_id = storage::boot_id()?;
+    let boot_id = DiskStorage.boot_id()?;
     let mut found = Verification::default();
     let Some(links) = sound_links(dir, &mut found)? else {
         return Ok(found);
@@ -185,7 +185,7 @@ pub fn verify(
     // Of the last segment this is more than the file has: how far it is written, the scan finds out.
     let total = links.iter().map(|link| link.stop - link.header.base).sum();
     let progress = Mutex::new((0, progress));
-    let scans = scan_all(&links, &|bytes| {
+    let scans = scan_all(&DiskStorage, &links, &|bytes| {
         let mut progress = progress.lock();
         progress.0 += bytes;
         let done = progress.0;
@@ -211,13 +211,13 @@ pub fn verify(
 /// The segments whose headers are sound; damaged ones are reported, and the rest is looked at all the same. `None` where
 /// they leave a gap, which the report of the damaged one explains.
 fn sound_links(dir: &Path, found: &mut Verification) -> Result<Option<Vec<Link>>, LogError> {
-    let segments = scan::list(dir)?.segments;
+    let segments = scan::list(&DiskStorage, dir)?.segments;
     let count = segments.len();
     found.segments = count as u64;
     let mut sound = Vec::with_capacity(count);
     for (index, listed) in segments.into_iter().enumerate() {
         let damaged = listed.header == Err(HeaderFault::Damaged);
-        let unused = damaged && index + 1 == count && listed.blank()?;
+        let unused = damaged && index + 1 == count && listed.blank(&DiskStorage)?;
         if damaged && !unused {
             let what = DamageKind::SegmentHeader;
             found.damages.push(Damage { file: listed.path, offset: 0, what });
@@ -225,7 +225,7 @@ fn sound_links(dir: &Path, found: &mut Verification) -> Result<Option<Vec<Link>>
             sound.push(listed);
         }
     }
-    match recovery::chain(sound) {
+    match recovery::chain(&DiskStorage, sound) {
         Ok(chain) => Ok(Some(chain.links)),
         Err(LogError::SegmentMissing { .. }) if !found.damages.is_empty() => Ok(None),
         Err(error) => Err(error),

@@ -11,6 +11,7 @@
 //!   open:    list, scan, decide, act, then a NEW segment              `scan.rs`, `recovery.rs`, `open.rs`
 //!   ahead:   one housekeeping thread prepares segments                `prepare.rs`
 //!   bytes:   `format.rs`, the normative tables
+//!   files:   one seam to the file system               `disk.rs`; maps: `storage.rs`
 //! ```
 //!
 //! # Example
@@ -54,6 +55,7 @@
 mod archive;
 #[cfg(test)]
 mod crash;
+mod disk;
 mod error;
 mod fault;
 mod filesystem;
@@ -186,7 +188,7 @@ pub struct Log {
 /// What ends with the log.
 #[derive(Debug)]
 struct Owned {
-    lock: Option<open::DirectoryLock>,
+    lock: Option<disk::DirectoryLock>,
     housekeeper: Option<thread::JoinHandle<()>>,
     closed: Option<Result<(), SyncError>>,
 }
@@ -200,7 +202,7 @@ impl Log {
     /// [`LogError`]: nothing of the log was changed, except where the act of opening itself failed half-way, which the
     /// next open takes up again.
     pub fn open(dir: &Path, options: LogOptions) -> Result<Self, LogError> {
-        open::open(dir, options)
+        open::open(Arc::new(disk::DiskStorage), dir, options)
     }
 
     /// What the open found and did.

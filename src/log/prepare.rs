@@ -218,7 +218,7 @@ fn successor(shared: &Shared, base: u64) -> Result<Segment, StorageError> {
         created_ns: shared.clock.now_ns(),
         ..last.header
     };
-    Segment::create(&shared.dir, header)
+    Segment::create(&*shared.storage, &shared.dir, header)
 }
 
 /// Makes durable what lies in full segments.

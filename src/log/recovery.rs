@@ -37,6 +37,7 @@
 //! A media fault inside the last synced group that is followed by a power loss looks like a torn tail. A file that lost
 //! whole frames at its end above `D` looks like one that never had them.
 
+use super::disk::Storage;
 use super::error::{Damage, DamageKind, LogError};
 use super::format::{HEADER_PAGE_BYTES, HeaderFault, Kind, SegmentHeader};
 use super::scan::{Anomalous, Listed, Scan};
@@ -112,7 +113,7 @@ pub(crate) struct Link {
 }
 
 /// Rows 1, 2 and 11: which files make the log.
-pub(crate) fn chain(segments: Vec<Listed>) -> Result<Chain, LogError> {
+pub(crate) fn chain(storage: &dyn Storage, segments: Vec<Listed>) -> Result<Chain, LogError> {
     let mut chain = Chain::default();
     let count = segments.len();
     for (index, listed) in segments.into_iter().enumerate() {
@@ -122,7 +123,7 @@ pub(crate) fn chain(segments: Vec<Listed>) -> Result<Chain, LogError> {
             Err(HeaderFault::Newer(version)) => {
                 return Err(LogError::Newer { path: listed.path, version });
             }
-            Err(_) if index + 1 == count && listed.blank()? => {
+            Err(_) if index + 1 == count && listed.blank(storage)? => {
                 chain.leftovers.push(listed);
                 continue;
             }

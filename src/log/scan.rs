@@ -5,14 +5,15 @@
 //! whole frame an [`Anomaly`] is noted. A damaged body is skipped exactly, since the header vouches for the length;
 //! behind anything else the walk looks for the next whole header at 32-byte steps.
 
+use super::disk::{Storage, Stored};
 use super::error::{Action, Damage, DamageKind, LogError, StorageError};
 use super::format::{
     FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, HeaderFault, HeaderRead, Kind,
     SEGMENT_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 use super::segment::EXTENSION;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use super::storage::Access;
+use crate::sync::Arc;
 use std::path::{Path, PathBuf};
 
 /// Read at a time.
@@ -35,20 +36,18 @@ pub(crate) struct Listed {
     pub path: PathBuf,
     pub name_base: u64,
     pub file_bytes: u64,
-    /// A link could lead to anybody's file, and opening a pipe waits for its other end: neither is opened.
-    pub regular: bool,
     pub header: Result<SegmentHeader, HeaderFault>,
 }
 
 impl Listed {
     /// Is there nothing in it but zeros, apart from a header that is ours?
-    pub fn blank(&self) -> Result<bool, StorageError> {
-        if !self.regular || HEADER_PAGE_BYTES + SEGMENT_BYTES_MAX < self.file_bytes {
-            return Ok(false);
+    pub fn blank(&self, storage: &dyn Storage) -> Result<bool, StorageError> {
+        if HEADER_PAGE_BYTES + SEGMENT_BYTES_MAX < self.file_bytes {
+            return Ok(false); // no segment of ours, and nothing to read for hours
         }
         let from = if self.header == Err(HeaderFault::NotOurs) { 0 } else { HEADER_PAGE_BYTES };
-        let file = open(&self.path)?;
-        let mut window = Window::new(&file, &self.path)?;
+        let file = open(storage, &self.path)?;
+        let mut window = Window::new(&*file, &self.path)?;
         let mut at = from;
         while at < self.file_bytes {
             let piece = (self.file_bytes - at).min(FRAME_ALIGN) as usize;
@@ -69,23 +68,15 @@ impl Listed {
 }
 
 /// Lists the segments of a directory and reads their headers.
-pub(crate) fn list(dir: &Path) -> Result<Listing, StorageError> {
-    let failed = || StorageError::on(Action::List, dir);
+pub(crate) fn list(storage: &dyn Storage, dir: &Path) -> Result<Listing, StorageError> {
     let mut listing = Listing::default();
-    for entry in std::fs::read_dir(dir).map_err(failed())? {
-        let entry = entry.map_err(failed())?;
-        let path = entry.path();
+    for path in storage.list(dir).map_err(StorageError::on(Action::List, dir))? {
         let is_temporary = path.extension().is_some_and(|it| it == TEMPORARY)
             && path.file_stem().is_some_and(|stem| base_of(Path::new(stem)).is_some());
         if is_temporary {
             listing.temporaries.push(path);
         } else if let Some(name_base) = base_of(&path) {
-            let regular = entry.file_type().map_err(failed())?.is_file();
-            let header = Err(HeaderFault::NotOurs);
-            listing.segments.push(match regular {
-                true => look(path, name_base)?,
-                false => Listed { path, name_base, file_bytes: 0, regular, header },
-            });
+            listing.segments.push(look(storage, path, name_base)?);
         }
     }
     listing.segments.sort_by_key(|one| one.name_base);
@@ -100,20 +91,20 @@ fn base_of(path: &Path) -> Option<u64> {
     if named && digits { u64::from_str_radix(stem, 16).ok() } else { None }
 }
 
-fn look(path: PathBuf, name_base: u64) -> Result<Listed, StorageError> {
-    let file = open(&path)?;
-    let mut window = Window::new(&file, &path)?;
+fn look(storage: &dyn Storage, path: PathBuf, name_base: u64) -> Result<Listed, StorageError> {
+    let file = open(storage, &path)?;
+    let mut window = Window::new(&*file, &path)?;
     let file_bytes = window.file_bytes;
     let start = file_bytes.min(SEGMENT_HEADER_BYTES as u64) as usize;
     let header = match window.get(0, start)? {
         Some(bytes) => SegmentHeader::decode(bytes),
         None => Err(HeaderFault::NotOurs),
     };
-    Ok(Listed { path, name_base, file_bytes, regular: true, header })
+    Ok(Listed { path, name_base, file_bytes, header })
 }
 
-fn open(path: &Path) -> Result<File, StorageError> {
-    File::open(path).map_err(StorageError::on(Action::Open, path))
+fn open(storage: &dyn Storage, path: &Path) -> Result<Arc<dyn Stored>, StorageError> {
+    storage.open(path, Access::Read).map_err(StorageError::on(Action::Open, path))
 }
 
 /// What stands where a whole frame should.
@@ -158,14 +149,15 @@ pub(crate) struct Scan {
 
 /// Walks a segment up to `stop`. `progress` hears of the bytes read.
 pub(crate) fn scan(
+    storage: &dyn Storage,
     listed: &Listed,
     header: &SegmentHeader,
     stop: u64,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Scan, StorageError> {
-    let file = open(&listed.path)?;
+    let file = open(storage, &listed.path)?;
     let mut walk = Walk {
-        window: Window::new(&file, &listed.path)?,
+        window: Window::new(&*file, &listed.path)?,
         header: *header,
         stop,
         found: Scan::default(),
@@ -294,7 +286,7 @@ impl Walk<'_> {
 
 /// A file, seen through a buffer.
 struct Window<'a> {
-    file: &'a File,
+    file: &'a dyn Stored,
     path: &'a Path,
     file_bytes: u64,
     buffer: Vec<u8>,
@@ -302,8 +294,8 @@ struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    fn new(file: &'a File, path: &'a Path) -> Result<Self, StorageError> {
-        let file_bytes = file.metadata().map_err(StorageError::on(Action::Read, path))?.len();
+    fn new(file: &'a dyn Stored, path: &'a Path) -> Result<Self, StorageError> {
+        let file_bytes = file.bytes().map_err(StorageError::on(Action::Read, path))?;
         Ok(Self { file, path, file_bytes, buffer: Vec::new(), start: 0 })
     }
 
@@ -318,7 +310,7 @@ impl<'a> Window<'a> {
             let wanted = (self.file_bytes - offset).min(WINDOW_BYTES.max(bytes) as u64);
             self.buffer.resize(wanted as usize, 0);
             self.start = offset;
-            if let Err(error) = self.file.read_exact_at(&mut self.buffer, offset) {
+            if let Err(error) = self.file.read_at(&mut self.buffer, offset) {
                 self.buffer.clear();
                 return Err(StorageError::on(Action::Read, self.path)(error));
             }

@@ -9,14 +9,14 @@
 //!   [base, end)  [base, end)   ...            | [live_base + n * capacity, + capacity)
 //! ```
 
+use super::disk::{self, Storage, Stored};
 use super::error::{Action, Damage, DamageKind, StorageError};
 use super::fault::{Fault, Faults};
 use super::format::{FrameHeader, HEADER_PAGE_BYTES, HeaderRead, Kind, Seal, SegmentHeader};
-use super::storage::{self, Access, Map};
+use super::storage::{Access, Map};
 use super::tail::{Seen, Words};
 use crate::sync::{Arc, AtomicU32};
 use arc_swap::{ArcSwap, Guard};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// The extension of a segment file.
@@ -33,7 +33,7 @@ pub(crate) struct Segment {
     pub file_bytes: u64,
     /// Stretches that hold nothing and that nobody has padded: only in an archive, which changes nothing.
     pub holes: Vec<std::ops::Range<u64>>,
-    file: File,
+    file: Arc<dyn Stored>,
     map: Map,
     seal: Seal,
     access: Access,
@@ -41,33 +41,39 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// Makes a new segment in `dir`, with nothing prepared.
-    pub fn create(dir: &Path, header: SegmentHeader) -> Result<Self, StorageError> {
+    pub fn create(
+        storage: &dyn Storage,
+        dir: &Path,
+        header: SegmentHeader,
+    ) -> Result<Self, StorageError> {
         let path = path_of(dir, header.base);
-        let file = storage::create_segment(dir, &path, &header)?;
+        let file = disk::create_segment(storage, dir, &path, &header)?;
         let file_bytes = HEADER_PAGE_BYTES + header.capacity;
         Self::over(path, file, header, header.capacity_end(), file_bytes, Access::Write)
     }
 
     /// An old segment whose frames end at `end`.
     pub fn sealed(
+        storage: &dyn Storage,
         path: PathBuf,
         header: SegmentHeader,
         end: u64,
-        file_bytes: u64,
     ) -> Result<Self, StorageError> {
-        let file = File::open(&path).map_err(StorageError::on(Action::Open, &path))?;
+        let file =
+            storage.open(&path, Access::Read).map_err(StorageError::on(Action::Open, &path))?;
+        let file_bytes = file.bytes().map_err(StorageError::on(Action::Read, &path))?;
         Self::over(path, file, header, end, file_bytes, Access::Read)
     }
 
     fn over(
         path: PathBuf,
-        file: File,
+        file: Arc<dyn Stored>,
         header: SegmentHeader,
         end: u64,
         file_bytes: u64,
         access: Access,
     ) -> Result<Self, StorageError> {
-        let map = Map::new(&file, header.base, file_bytes, access)
+        let map = Map::new(file.file(), header.base, file_bytes, access)
             .map_err(StorageError::on(Action::Map, &path))?;
         let seal = header.seal();
         Ok(Self { header, path, end, file_bytes, holes: Vec::new(), file, map, seal, access })
@@ -93,7 +99,7 @@ impl Segment {
         let offset = HEADER_PAGE_BYTES + at - self.header.base;
         faults
             .check(Fault::NoSpace)
-            .and_then(|()| storage::prepare(&self.file, offset, bytes))
+            .and_then(|()| disk::prepare(&*self.file, offset, bytes))
             .map_err(StorageError::on(Action::Allocate, &self.path))
     }
 
@@ -108,7 +114,7 @@ impl Segment {
     /// Gives back what lies behind `end`, but for one zero length word that ends the row of frames.
     pub fn trim(&self, end: u64) -> Result<(), StorageError> {
         let bytes = trimmed_bytes(&self.header, end);
-        self.file.set_len(bytes).map_err(StorageError::on(Action::Allocate, &self.path))?;
+        self.file.set_bytes(bytes).map_err(StorageError::on(Action::Allocate, &self.path))?;
         self.file.sync_all().map_err(StorageError::on(Action::Sync, &self.path))
     }
 

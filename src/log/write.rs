@@ -13,6 +13,7 @@
 //! A writer waits here in two cases: for housekeeping, when what is prepared is used up; and, in
 //! [`Shared::wait_durable`], for a neighbour that is still copying its record.
 
+use super::disk::{self, Storage};
 use super::error::{AppendError, StorageError, SyncError};
 use super::fault::{Fault, Faults};
 use super::filesystem::FileSystem;
@@ -22,7 +23,6 @@ use super::format::{
 use super::group::{GroupSync, Syncing};
 use super::prepare::{NoRoom, Preparer};
 use super::segment::{Segment, Segments, View};
-use super::storage;
 use super::tail::{Budget, Claim, Refused, Reserved, Tail};
 use super::{Appended, Record};
 use crate::clock::{Clock, SystemClock};
@@ -42,6 +42,7 @@ const NAP: Duration = Duration::from_micros(50);
 /// What the log's handles and its housekeeping share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub storage: Arc<dyn Storage>,
     pub dir: PathBuf,
     pub id: u128,
     pub segment_bytes: u64,
@@ -308,7 +309,7 @@ impl Shared {
             if segment.header.base < end {
                 return segment.trim(end).map_err(untidy);
             }
-            storage::remove(&self.dir, &segment.path).map_err(untidy)?;
+            disk::remove(&*self.storage, &self.dir, &segment.path).map_err(untidy)?;
         }
         Ok(())
     }
