@@ -213,7 +213,7 @@ fn meet_the_file_size_limit(dir: &Path) {
 fn a_map_that_is_refused_is_named() {
     let (_home, dir) = home();
     a_queue_with_three_messages(&dir);
-    play("address space", &["prlimit", "--as=1000000000"], &dir);
+    play("address space", &["prlimit", "--as=300000000"], &dir);
     let engine = Engine::open(config(&dir)).unwrap();
     assert_eq!(engine.stats().queue_size(), 3, "and later, with room, all is there");
     engine.close(Duration::ZERO).unwrap();
@@ -221,7 +221,7 @@ fn a_map_that_is_refused_is_named() {
 
 fn run_out_of_addresses(dir: &Path) {
     child::say("begun");
-    let (action, cause, path) = failure(&refused(config(dir).segment_bytes(1 << 30)));
+    let (action, cause, path) = failure(&refused(config(dir).segment_bytes(1 << 28)));
     assert_eq!((action, cause), (Action::Map, Cause::NoMemory));
     assert!(path.extension().is_some_and(|it| it == "seg"), "{path:?}");
     let engine = Engine::open(config(dir)).unwrap();
