@@ -322,6 +322,110 @@ fn rewrite_times(dir: &Path) -> u64 {
     first.expect("a message is there")
 }
 
+// ---- checkpoints ----------------------------------------------------------------------------------------------------
+
+/// A closed log of some segments with two checkpoints, and the newer one's file.
+fn a_log_with_checkpoints() -> (tempfile::TempDir, PathBuf, Vec<Vec<u8>>) {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path(), options()).unwrap();
+    for number in 0..200_u32 {
+        put(&log, 1, 0, &number.to_le_bytes().repeat(200));
+        if number % 80 == 79 {
+            log.write_checkpoint(log.committed(), b"a state").unwrap();
+        }
+    }
+    log.close().unwrap();
+    let path = dir.path().join("0000000000000001.ckpt");
+    assert!(path.exists() && log.stats().segments > 2);
+    drop(log);
+    let bodies = read(dir.path()).unwrap();
+    (dir, path, bodies)
+}
+
+fn copied(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
+/// Promise: a checkpoint whose checksum holds and that cannot be true is refused, or costs no record: what is opened has all
+/// of them, and writing and trimming go on there.
+/// Method: each of its words at the edges.
+#[test]
+fn a_checkpoint_that_lies_costs_no_record() {
+    let (dir, path, bodies) = a_log_with_checkpoints();
+    let whole = fs::read(&path).unwrap();
+    let (mut refused, mut opened) = (0, 0);
+    for at in (16..80).step_by(8) {
+        let was = forge::u64_at(&whole, at);
+        for value in [
+            0,
+            32,
+            33,
+            was ^ 32,
+            was + 32,
+            1 << 16,
+            1 << 20,
+            1 << 61,
+            1 << 62,
+            u64::MAX - 31,
+            u64::MAX,
+        ] {
+            let copy = copied(dir.path());
+            let mut forged = whole.clone();
+            forged[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            forge::seal_checkpoint(&mut forged);
+            fs::write(copy.path().join(path.file_name().unwrap()), &forged).unwrap();
+            let what = format!("word {at} = {value:#x}");
+            let _ = verify(copy.path(), &mut |_, _| {});
+            let looked = read(copy.path());
+            match Log::open(copy.path(), options()) {
+                Err(error) => {
+                    assert_eq!(error.to_string(), looked.unwrap_err().to_string(), "{what}");
+                    refused += 1;
+                }
+                Ok(log) => {
+                    assert!(looked.unwrap() == bodies, "{what}: wrong data");
+                    put(&log, 1, 0, b"new");
+                    log.write_checkpoint(log.committed(), b"another").unwrap();
+                    log.trim(log.committed()).unwrap();
+                    log.close().unwrap();
+                    drop(log);
+                    assert_eq!(read(copy.path()).unwrap().pop().unwrap(), b"new", "{what}");
+                    opened += 1;
+                }
+            }
+        }
+    }
+    assert!(10 < refused && 10 < opened, "{refused} refused, {opened} opened");
+}
+
+/// Promise: a file with the last number that a checkpoint can have, whole or not, stops nobody.
+#[test]
+fn the_last_number_of_a_checkpoint_stops_nobody() {
+    for whole in [false, true] {
+        let (dir, path, bodies) = a_log_with_checkpoints();
+        let mut forged = fs::read(path).unwrap();
+        if whole {
+            forged[32..40].fill(0xff);
+            forge::seal_checkpoint(&mut forged);
+        }
+        fs::write(dir.path().join("ffffffffffffffff.ckpt"), forged).unwrap();
+        assert!(read(dir.path()).unwrap() == bodies);
+        let log = Log::open(dir.path(), options()).unwrap();
+        for _ in 0..3 {
+            log.write_checkpoint(log.committed(), b"another").unwrap();
+        }
+        log.close().unwrap();
+        drop(log);
+        let archive = Archive::open(dir.path()).unwrap();
+        assert_eq!(archive.checkpoint().unwrap().body(), b"another", "the newest is found");
+    }
+}
+
 // ---- directories -----------------------------------------------------------------------------------------------------
 
 /// Runs `look` on a thread and fails where it does not come back.

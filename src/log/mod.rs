@@ -62,6 +62,9 @@ mod error;
 mod fault;
 mod filesystem;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod group;
