@@ -374,6 +374,117 @@ fn a_missing_or_exchanged_segment_is_named() {
     assert!(open().unwrap() == bodies, "the test put everything back");
 }
 
+/// Promise: with a checkpoint an open looks only at what lies above it. A changed byte below is then met by the reader, by
+/// name, which goes on behind it if its header is whole; `verify` names it all the same. A changed byte of a checkpoint costs nothing,
+/// and is named too.
+#[test]
+fn with_a_checkpoint_damage_is_named_where_it_is_met() {
+    let seed = seed();
+    let (dir, _) = a_closed_log();
+    let log = Log::open(dir.path(), options()).unwrap();
+    for body in [b"one", b"two"] {
+        let record = Record { tag: 0, topic: 0, time_ns: 0, parts: &[body] };
+        log.append(&record, Budget::Publish).unwrap();
+        log.write_checkpoint(log.committed(), body).unwrap();
+    }
+    log.close().unwrap();
+    drop(log);
+    let bodies = read(&Archive::open(dir.path()).unwrap()).unwrap();
+    let every = if all() { 1 } else { 9 };
+    for file in Anatomy::of_dir(dir.path()) {
+        for at in file.places(seed).into_iter().skip(seed as usize % every).step_by(every) {
+            file.with_byte(at, 0x81, || {
+                let (what, expected) = (format!("{:?} byte {at}", file.path), file.expected(at));
+                let named = named(dir.path());
+                let noticed = matches!(expected, Expected::Noticed(_));
+                if let Expected::Noticed(offset) = expected {
+                    assert_eq!(named.first(), Some(&(file.path.clone(), offset)), "{what}");
+                    // Without the last segment's header its predecessor seems to go on, and does not.
+                    assert!(named.len() == 1 || offset == 0, "{what}: {named:?}");
+                }
+                match Archive::open(dir.path()) {
+                    Err(error) => assert!(refused_by_name(Err(error), &file.path), "{what}"),
+                    Ok(archive) => {
+                        let (found, damages) = read_over_damage(&archive);
+                        let mut rest = bodies.iter();
+                        assert!(
+                            found.iter().all(|one| rest.any(|body| body == one)),
+                            "{what}: wrong data"
+                        );
+                        if noticed && at < SEGMENT_HEADER {
+                            panic!("{what}: nobody missed the header");
+                        }
+                        // A frame that holds no record is passed over with its damage, or not.
+                        assert!(
+                            found.len() == bodies.len() || !damages.is_empty(),
+                            "{what}: silently less"
+                        );
+                        assert!(
+                            damages.iter().all(|damage| damage.file == file.path),
+                            "{what}: {damages:?}"
+                        );
+                        let stays = damages.len() == 2 && damages[0] == damages[1];
+                        let lost = bodies.len() - found.len();
+                        assert!(
+                            stays || lost <= 3,
+                            "{what}: {lost} records lost, the batch has three"
+                        );
+                    }
+                }
+            });
+        }
+    }
+    let checkpoints = contents(dir.path()).into_iter();
+    for (path, bytes) in
+        checkpoints.filter(|(path, _)| path.extension().is_some_and(|it| it == "ckpt"))
+    {
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x81;
+            fs::write(&path, &changed).unwrap();
+            let found = Archive::open(dir.path()).and_then(|archive| {
+                let state = archive.checkpoint().map(|one| one.body().to_vec());
+                assert!(
+                    matches!(state.as_deref(), Some(b"one" | b"two")),
+                    "{path:?} byte {at}: {state:?}"
+                );
+                read(&archive)
+            });
+            let named = named(dir.path());
+            assert_eq!(named, [(path.clone(), 0)], "byte {at}");
+            match found {
+                Ok(found) => assert!(found == bodies, "{path:?} byte {at}: wrong data"),
+                // The version is judged before the checksum.
+                Err(error) => {
+                    assert!(matches!(error, LogError::Newer { .. }), "{path:?} byte {at}: {error}")
+                }
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+    }
+}
+
+/// The records that can be read, and the damage between them. A reader goes on behind a damaged body; a damaged header,
+/// which says no length, is where it stays: the last damage is then there twice.
+fn read_over_damage(archive: &Archive) -> (Vec<Vec<u8>>, Vec<Damage>) {
+    let (mut bodies, mut damages) = (Vec::new(), Vec::<Damage>::new());
+    let mut reader = archive.reader(archive.start());
+    loop {
+        match reader.next() {
+            Ok(Some(record)) => bodies.push(record.body().to_vec()),
+            Ok(None) => return (bodies, damages),
+            Err(LogError::Damaged(damage)) => {
+                let again = damages.last() == Some(&damage);
+                damages.push(damage);
+                if again {
+                    return (bodies, damages);
+                }
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
 // ---- a queue ---------------------------------------------------------------------------------------------------------
 
 fn config(dir: &Path) -> Config {
