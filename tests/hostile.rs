@@ -445,13 +445,16 @@ fn storage_error(error: OpenError) -> (Action, Cause, PathBuf) {
     }
 }
 
+/// Makes something at the second path, perhaps out of the first.
+type Maker = fn(&Path, &Path);
+
 /// Promise: a link, a pipe, a device or a directory under a segment's name is refused by name; nothing is read through it,
 /// written through it, removed, or waited for. An owner, and whoever only looks.
 #[test]
 fn what_is_no_file_is_neither_followed_nor_waited_for() {
     let (elsewhere, victim, _) = a_log();
     let before = fs::read(&victim).unwrap();
-    let makers: [(&str, fn(&Path, &Path)); 5] = [
+    let makers: [(&str, Maker); 5] = [
         ("a link", |victim, path| symlink(victim, path).unwrap()),
         ("a dangling link", |_, path| symlink("nowhere", path).unwrap()),
         ("a device", |_, path| symlink("/dev/zero", path).unwrap()),
