@@ -13,6 +13,7 @@
 //! | `durability` | `Os` | an interval: 1 ms to 1 h | what a receipt promises (persistent) |
 //! | `disk_bytes_max` | 8 GiB | two segments and more | the log (persistent) |
 //! | `segment_bytes` | 64 MiB | a power of two, 64 KiB to 1 GiB | a file of the log (persistent) |
+//! | `allow_network` | false | | may the directory lie on another machine (persistent) |
 //!
 //! `max_size` counts deliveries: a message that three subscriptions have yet to settle counts three times, a held one
 //! once. The only place in the crate that knows which kinds there are is [`Config::open`].
@@ -60,6 +61,7 @@ pub struct Config {
     durability: Durability,
     disk_bytes_max: u64,
     segment_bytes: u64,
+    allow_network: bool,
 }
 
 impl Config {
@@ -77,6 +79,7 @@ impl Config {
             durability: Durability::Os,
             disk_bytes_max: 8 << 30,
             segment_bytes: 64 << 20,
+            allow_network: false,
         }
     }
 
@@ -156,6 +159,13 @@ impl Config {
         self
     }
 
+    /// Lets a persistent queue lie on a network file system, which is refused otherwise: there two machines may both own
+    /// it, and a receipt promises no more than the server does.
+    pub fn allow_network(mut self, allow: bool) -> Self {
+        self.allow_network = allow;
+        self
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -192,7 +202,8 @@ impl Config {
                     .sync_interval(match self.durability {
                         Durability::Interval(interval) => Some(interval),
                         Durability::Os | Durability::Sync => None,
-                    });
+                    })
+                    .allow_network(self.allow_network);
                 let log = Log::open(path, options)?;
                 let queue = PersistentQueue::open(Arc::clone(&context), log, self.durability);
                 Arc::new(queue.map_err(OpenError::Records)?)

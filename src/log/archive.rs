@@ -90,7 +90,12 @@ impl Archive {
             storage: Arc::new(DiskStorage),
             dir: dir.to_owned(),
             id,
-            sizes: Sizes { segment_bytes, disk_max_bytes, sync_interval: None },
+            sizes: Sizes {
+                segment_bytes,
+                disk_max_bytes,
+                sync_interval: None,
+                allow_network: true,
+            },
             trimming: Mutex::default(),
             tail,
             segments: Segments::new(Table::new(sealed, u64::MAX, segment_bytes)),
@@ -100,6 +105,7 @@ impl Archive {
             checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
             preparer: Preparer::default(),
             faults: Faults::default(),
+            file_system: DiskStorage.file_system(dir)?,
             clock: SystemClock::new(),
         });
         Ok(Self { shared, durable, clean, segments, _lock: lock })

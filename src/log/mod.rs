@@ -61,9 +61,13 @@ mod crash;
 mod disk;
 mod error;
 mod fault;
+mod filesystem;
 mod format;
 #[cfg(feature = "async")]
 mod future;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod group;
@@ -91,6 +95,7 @@ pub use checkpoint::{BODY_BYTES_MAX as CHECKPOINT_BODY_BYTES_MAX, Checkpoint};
 pub use error::{
     Action, AppendError, Cause, Damage, DamageKind, LogError, StorageError, SyncError,
 };
+pub use filesystem::{FileSystem, Syncing};
 pub use format::Position;
 #[cfg(feature = "async")]
 pub use future::DurableFuture;
@@ -199,6 +204,8 @@ pub struct LogStats {
     pub syncs: u64,
     /// How long ago the last of them returned; none if there was none yet.
     pub last_sync_age: Option<Duration>,
+    /// What it lies on, and what a sync is worth there.
+    pub file_system: FileSystem,
     /// The failed sync that poisoned the log.
     pub poisoned: Option<Arc<StorageError>>,
 }
@@ -408,6 +415,11 @@ impl Log {
         self.shared.trim(before.as_u64().min(floor))
     }
 
+    /// What the log lies on, and what a sync is worth there.
+    pub fn file_system(&self) -> FileSystem {
+        self.shared.file_system
+    }
+
     /// The log's identity: random, made once, the same in each of its files.
     pub fn id(&self) -> u128 {
         self.shared.id
@@ -430,6 +442,7 @@ impl Log {
             prepared: Position::of(self.shared.tail.limit()),
             syncs: self.shared.group.syncs(),
             last_sync_age: self.shared.group.last_sync().map(|at| at.elapsed()),
+            file_system: self.shared.file_system,
             poisoned: self.shared.group.failure(),
         }
     }

@@ -41,6 +41,7 @@ pub(crate) fn open(
 ) -> Result<Log, LogError> {
     let sizes = options.check()?;
     storage.make_dir(dir)?;
+    let file_system = storage.file_system(dir)?.admit(dir, sizes.allow_network)?;
     let lock = storage.lock(dir)?;
     let boot_id = storage.boot_id()?;
     let found = Found::look(&*storage, dir, boot_id, &|_| {})?;
@@ -67,6 +68,7 @@ pub(crate) fn open(
         crashed: found.plan.crashed,
         preparer: Preparer::default(),
         faults: Faults::default(),
+        file_system,
         clock,
     });
     shared.segments.push(Segment::create(&*shared.storage, dir, header)?);

@@ -1,4 +1,4 @@
-//! `LogOptions`: the sizes of a log, checked before anything is touched.
+//! `LogOptions`: the sizes of a log, and where it may lie, checked before anything is touched.
 
 use super::error::LogError;
 use super::format::{HEADER_PAGE_BYTES, POSITION_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
@@ -12,21 +12,23 @@ const DISK_MAX_BYTES_DEFAULT: u64 = 8 << 30;
 /// One segment to publish into, one that is reserved for settlements.
 const SEGMENTS_MIN: u64 = 2;
 
-/// The sizes of a log.
+/// The sizes of a log, and where it may lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogOptions {
     segment_bytes: u64,
     disk_max_bytes: u64,
     sync_interval: Option<Duration>,
+    allow_network: bool,
 }
 
 impl LogOptions {
-    /// Segments of 64 MiB, 8 GiB of disk, no syncs but those that are asked for.
+    /// Segments of 64 MiB, 8 GiB of disk, no syncs but those that are asked for, no network file system.
     pub const fn new() -> Self {
         Self {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             disk_max_bytes: DISK_MAX_BYTES_DEFAULT,
             sync_interval: None,
+            allow_network: false,
         }
     }
 
@@ -58,9 +60,17 @@ impl LogOptions {
         self
     }
 
+    /// Lets the log lie on a network file system. There two machines may both own it, a sync promises what the server
+    /// promises, and a server that goes away can end the process by SIGBUS.
+    #[must_use]
+    pub const fn allow_network(mut self, allow: bool) -> Self {
+        self.allow_network = allow;
+        self
+    }
+
     /// The sizes, if they are possible.
     pub(crate) fn check(&self) -> Result<Sizes, LogError> {
-        let Self { segment_bytes, disk_max_bytes, sync_interval } = *self;
+        let Self { segment_bytes, disk_max_bytes, sync_interval, allow_network } = *self;
         let sized = segment_bytes.is_power_of_two()
             && (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes);
         if !sized {
@@ -79,7 +89,7 @@ impl LogOptions {
             let value = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
             return Err(LogError::Option { key: "sync_interval", value, reason });
         }
-        Ok(Sizes { segment_bytes, disk_max_bytes, sync_interval })
+        Ok(Sizes { segment_bytes, disk_max_bytes, sync_interval, allow_network })
     }
 }
 
@@ -89,12 +99,13 @@ impl Default for LogOptions {
     }
 }
 
-/// Sizes that are possible.
+/// Options that are possible.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     pub segment_bytes: u64,
     pub disk_max_bytes: u64,
     pub sync_interval: Option<Duration>,
+    pub allow_network: bool,
 }
 
 impl Sizes {

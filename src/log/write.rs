@@ -17,6 +17,7 @@ use super::checkpoint::Checkpoints;
 use super::disk::{self, Storage};
 use super::error::{Action, AppendError, LogError, StorageError, SyncError};
 use super::fault::{Fault, Faults};
+use super::filesystem::FileSystem;
 use super::format::{
     FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position, aligned, durable_lag,
 };
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub crashed: u64,
     pub preparer: Preparer,
     pub faults: Faults,
+    pub file_system: FileSystem,
     pub clock: SystemClock,
 }
 

@@ -419,6 +419,9 @@ pub struct Capabilities {
     pub retains: bool,
     /// A subscription that is full refuses the publish. Where this is false the disk limit does.
     pub bounded_by_buffer: bool,
+    /// Does a receipt that promises the disk mean one? False in memory, and where a sync does nothing (tmpfs), or nobody
+    /// knows what (overlay, FUSE, a network).
+    pub sync_is_real: bool,
 }
 
 /// A task's wait for durability.

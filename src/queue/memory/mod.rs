@@ -297,6 +297,7 @@ impl Queue for MemoryQueue {
             outlives_process: false,
             retains: false,
             bounded_by_buffer: true,
+            sync_is_real: false,
         }
     }
 

@@ -445,6 +445,7 @@ impl Queue for PersistentQueue {
             outlives_process: true,
             retains: true,
             bounded_by_buffer: false,
+            sync_is_real: self.shared.log.file_system().sync_is_real(),
         }
     }
 
@@ -634,11 +635,15 @@ impl Shared {
         start: Start,
     ) -> Result<Arc<PersistentSource>, QueueError> {
         let number = state.next_number;
+        let Some(next) = number.checked_add(1) else {
+            // Numbers are not given twice; a log of ours does not get here, a forged one may.
+            return Err(QueueError::TooManySubscriptions { name, max: u32::MAX as usize });
+        };
         let record = Encoded::subscribe(number, start, &filter, &name);
         let appended = self
             .append(&record, Budget::Settle)
             .map_err(|error| not_appended("record a subscription", error))?;
-        state.next_number += 1;
+        state.next_number = next;
         let position = records::place(appended.at);
         let (mut claims, mut claims_from, mut before) = (HashSet::new(), u64::MAX, 0);
         let matching = self.topics.all().into_iter().filter(|entry| filter.matches(&entry.topic));
