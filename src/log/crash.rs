@@ -3,9 +3,10 @@
 //! Method: segments are built byte by byte with the codec, opened, and read back. Where the log has to be refused, every
 //! file must be as it was.
 
+use super::disk::{DiskStorage, Storage};
 use super::error::{DamageKind, LogError};
 use super::format::{FrameHeader, Kind, LAG_UNKNOWN, SegmentHeader, durable_lag};
-use super::{Archive, Budget, Log, LogOptions, Position, Record, segment, storage, verify};
+use super::{Archive, Budget, Log, LogOptions, Position, Record, segment, verify};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,7 @@ struct Making {
 }
 
 fn this_boot() -> u128 {
-    storage::boot_id().unwrap()
+    DiskStorage.boot_id().unwrap()
 }
 
 impl Disk {

@@ -4,11 +4,9 @@
 //! durable before the next: pads over dead reservations, `[D, end)` written again and synced (after a failed sync the
 //! page cache shows what the disk does not have: 1.9), leftovers removed from the highest down, the new segment made,
 //! old ones trimmed. A crash between two steps leaves a log that the next open takes up.
-//!
-//! # Limits
-//!
-//! The lock is `flock` on the file `lock`; it holds the owner's process id for the message to the second one.
 
+use super::checkpoint::{self, Checkpoints, Chosen};
+use super::disk::{self, Storage, Stored};
 use super::error::{Action, LogError, StorageError};
 use super::fault::Faults;
 use super::format::{
@@ -18,53 +16,55 @@ use super::format::{
 use super::group::GroupSync;
 use super::options::{LogOptions, Sizes};
 use super::prepare::{self, Preparer};
-use super::recovery::{self, Chain, Link, Plan};
+use super::recovery::{self, Chain, Known, Link, Plan};
 use super::scan::{self, Scan};
 use super::segment::{Segment, Segments, Table, trimmed_bytes};
-use super::storage;
+use super::storage::Access;
 use super::tail::{Bounds, Budget, Tail};
 use super::write::Shared;
 use super::{AppendError, Log, Owned, Record, Recovery, random_u64, random_u128};
 use crate::clock::{Clock, SystemClock};
 use crate::sync::{Arc, Mutex, thread};
 use rayon::prelude::*;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// The file that the owner locks.
-const LOCK: &str = "lock";
 /// Written again at a time.
 const REWRITE_BYTES: usize = 64 << 10;
 
 /// See [`Log::open`].
-pub(crate) fn open(dir: &Path, options: LogOptions) -> Result<Log, LogError> {
+pub(crate) fn open(
+    storage: Arc<dyn Storage>,
+    dir: &Path,
+    options: LogOptions,
+) -> Result<Log, LogError> {
     let sizes = options.check()?;
-    make_directory(dir)?;
-    let lock = lock(dir)?;
-    let boot_id = storage::boot_id()?;
-    let mut found = Found::look(dir, boot_id, &|_| {})?;
-    let dropped = act(dir, &mut found)?;
+    storage.make_dir(dir)?;
+    let lock = storage.lock(dir)?;
+    let boot_id = storage.boot_id()?;
+    let found = Found::look(&*storage, dir, boot_id, &|_| {})?;
+    let dropped = act(&*storage, dir, &found)?;
     let clock = SystemClock::new();
     let header = next_header(dir, &found, sizes.segment_bytes, boot_id, clock.now_ns())?;
-    let old = found.sealed(false)?;
+    let old = found.sealed(&*storage, false)?;
     let old_bytes = old.iter().map(|segment| segment.file_bytes).sum();
+    let recovery = recovered(&found, dropped);
     let shared = Arc::new(Shared {
+        storage,
         dir: dir.to_owned(),
         id: header.log_id,
-        segment_bytes: sizes.segment_bytes,
-        disk_max_bytes: sizes.disk_max_bytes,
+        sizes,
         tail: Tail::new(bounds(&header, &sizes, old_bytes)),
         segments: Segments::new(Table::new(old, header.base, header.capacity)),
         group: GroupSync::new(header.base),
+        checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
+        trimming: Mutex::default(),
+        crashed: found.plan.crashed,
         preparer: Preparer::default(),
         faults: Faults::default(),
         clock,
     });
-    shared.segments.push(Segment::create(dir, header)?);
-    let recovery = recovered(&found.plan, dropped);
+    shared.segments.push(Segment::create(&*shared.storage, dir, header)?);
     first_frame(&shared, &recovery)?;
     let housekeeper = start_housekeeper(&shared)?;
     let owned = Owned { lock: Some(lock), housekeeper: Some(housekeeper), closed: None };
@@ -74,6 +74,7 @@ pub(crate) fn open(dir: &Path, options: LogOptions) -> Result<Log, LogError> {
 /// What is on disk, and what it means.
 pub(crate) struct Found {
     pub chain: Chain,
+    pub chosen: Chosen,
     pub scans: Vec<Scan>,
     pub plan: Plan,
     pub temporaries: Vec<std::path::PathBuf>,
@@ -82,15 +83,24 @@ pub(crate) struct Found {
 impl Found {
     /// Looks and decides; changes nothing.
     pub fn look(
+        storage: &dyn Storage,
         dir: &Path,
         boot_id: u128,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Self, LogError> {
-        let listing = scan::list(dir)?;
-        let chain = recovery::chain(listing.segments)?;
-        let scans = scan_all(&chain.links, progress)?;
-        let plan = recovery::plan(&chain.links, &scans, boot_id)?;
-        Ok(Self { chain, scans, plan, temporaries: listing.temporaries })
+        let listing = scan::list(storage, dir)?;
+        let chain = recovery::chain(storage, listing.segments)?;
+        let log_id = chain.links.first().map(|link| link.header.log_id);
+        let chosen = checkpoint::choose(storage, listing.checkpoints, log_id)?;
+        let known = begin(&chain, &chosen)?;
+        let ranges = chain.links.iter().map(|link| link.unknown(&known)).collect::<Vec<_>>();
+        let scans = scan_all(storage, &chain.links, &ranges, progress)?;
+        let plan = recovery::plan(&chain.links, &scans, &known, boot_id)?;
+        if plan.end < known.durable {
+            let (end, durable) = (Position::of(plan.end), Position::of(known.durable));
+            return Err(LogError::EndMissing { dir: dir.to_owned(), end, durable });
+        }
+        Ok(Self { chain, chosen, scans, plan, temporaries: listing.temporaries })
     }
 
     /// The links that the plan keeps.
@@ -105,13 +115,15 @@ impl Found {
     }
 
     /// The kept links, to be read. `holes`: the dead reservations are not padded on disk.
-    pub fn sealed(&self, holes: bool) -> Result<Vec<Arc<Segment>>, LogError> {
+    pub fn sealed(
+        &self,
+        storage: &dyn Storage,
+        holes: bool,
+    ) -> Result<Vec<Arc<Segment>>, LogError> {
         let mut sealed = Vec::with_capacity(self.plan.kept);
         for (index, link) in self.kept().iter().enumerate() {
-            let path = &link.listed.path;
-            let bytes =
-                std::fs::metadata(path).map_err(StorageError::on(Action::Read, path))?.len();
-            let mut one = Segment::sealed(path.clone(), link.header, self.end_of(index), bytes)?;
+            let path = link.listed.path.clone();
+            let mut one = Segment::sealed(storage, path, link.header, self.end_of(index))?;
             if holes {
                 let mine = self.plan.pads.iter().filter(|(of, _)| *of == index);
                 one.holes = mine.map(|(_, range)| range.clone()).collect();
@@ -122,170 +134,112 @@ impl Found {
     }
 }
 
-/// Scans all links, as many at a time as there are threads in the pool.
+/// Where the log begins: with its first segment, or with what the checkpoint needs.
+pub(crate) fn begin(chain: &Chain, chosen: &Chosen) -> Result<Known, LogError> {
+    let first = chain.links.first();
+    let Some(checkpoint) = &chosen.checkpoint else {
+        let beheaded = first.is_some_and(|link| link.header.prev_salt != 0);
+        return match chosen.damages().next().filter(|_| beheaded) {
+            Some(damage) => Err(damage.into()),
+            None => Ok(Known::default()),
+        };
+    };
+    let head = checkpoint.head();
+    if let Some(first) = first.filter(|link| head.replay_from < link.header.prev_end) {
+        return Err(LogError::SegmentMissing { path: first.listed.path.clone() });
+    }
+    Ok(Known { durable: head.durable, crashed: head.crashed })
+}
+
+/// Scans those ranges of the links, as many at a time as there are threads in the pool.
 pub(crate) fn scan_all(
+    storage: &dyn Storage,
     links: &[Link],
+    ranges: &[Range<u64>],
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Scan>, StorageError> {
     links
         .par_iter()
-        .map(|link| scan::scan(&link.listed, &link.header, link.stop, &mut |bytes| progress(bytes)))
+        .zip(ranges)
+        .map(|(link, range)| {
+            scan::scan(storage, &link.listed, &link.header, range.clone(), &mut |bytes| {
+                progress(bytes)
+            })
+        })
         .collect()
 }
 
-fn make_directory(dir: &Path) -> Result<(), LogError> {
-    match std::fs::metadata(dir) {
-        Ok(found) if found.is_dir() => return Ok(()),
-        Ok(_) => return Err(LogError::NotADirectory { path: dir.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(LogError::NotADirectory { path: dir.to_owned() });
-        }
-        Err(error) => return Err(StorageError::on(Action::Open, dir)(error).into()),
-    }
-    std::fs::create_dir_all(dir).map_err(StorageError::on(Action::Create, dir))?;
-    // The name of the directory itself has to survive too. A relative path of one part has "" for a parent.
-    match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => storage::sync_dir(parent)?,
-        None => storage::sync_dir(Path::new("."))?,
-    }
-    Ok(())
-}
-
-/// A lock on the directory. Dropping it lets go even where a child that was just forked still has the descriptor: a
-/// lock of this kind would else outlive its owner until that child has started its program.
-#[derive(Debug)]
-pub(crate) struct DirectoryLock(File);
-
-impl Drop for DirectoryLock {
-    fn drop(&mut self) {
-        // Closing the descriptor follows, and is all that can be done if this fails.
-        let _ = self.0.unlock();
-    }
-}
-
-/// Takes the directory for this owner.
-fn lock(dir: &Path) -> Result<DirectoryLock, LogError> {
-    let path = dir.join(LOCK);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(StorageError::on(Action::Create, &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(LogError::Locked { dir: dir.to_owned(), pid: read_pid(&mut file) });
-        }
-        Err(TryLockError::Error(error)) => {
-            return Err(StorageError::on(Action::Lock, &path)(error).into());
-        }
-    }
-    let mut lock = DirectoryLock(file);
-    let file = &mut lock.0;
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(StorageError::on(Action::Write, &path))?;
-    Ok(lock)
-}
-
-/// Keeps owners out while somebody looks. A directory in which nobody ever took the lock has no owner.
-pub(crate) fn lock_shared(dir: &Path) -> Result<Option<DirectoryLock>, LogError> {
-    let path = dir.join(LOCK);
-    let mut file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StorageError::on(Action::Open, &path)(error).into()),
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(Some(DirectoryLock(file))),
-        Err(TryLockError::WouldBlock) => {
-            Err(LogError::Locked { dir: dir.to_owned(), pid: read_pid(&mut file) })
-        }
-        Err(TryLockError::Error(error)) => Err(StorageError::on(Action::Lock, &path)(error).into()),
-    }
-}
-
-fn read_pid(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
 /// Does what the plan says; answers how many files were removed.
-fn act(dir: &Path, found: &mut Found) -> Result<u64, LogError> {
+fn act(storage: &dyn Storage, dir: &Path, found: &Found) -> Result<u64, LogError> {
     for (index, hole) in &found.plan.pads {
-        write_pad(&found.chain.links[*index], hole, found.plan.durable)?;
+        write_pad(storage, &found.chain.links[*index], hole, found.plan.durable)?;
     }
     for index in 0..found.plan.kept {
         let from = found.chain.links[index].header.base.max(found.plan.durable);
-        write_again(&found.chain.links[index], from..found.end_of(index))?;
+        write_again(storage, &found.chain.links[index], from..found.end_of(index))?;
     }
     for temporary in &found.temporaries {
-        storage::remove(dir, temporary)?;
+        disk::remove(storage, dir, temporary)?;
     }
     let unused = found.chain.links[found.plan.kept..].iter().map(|link| &link.listed);
     let mut gone: Vec<_> = found.chain.leftovers.iter().chain(unused).collect();
     gone.sort_by_key(|listed| std::cmp::Reverse(listed.name_base));
     for listed in &gone {
-        storage::remove(dir, &listed.path)?;
+        disk::remove(storage, dir, &listed.path)?;
     }
     for (index, link) in found.kept().iter().enumerate() {
-        trim(link, found.end_of(index))?;
+        trim(storage, link, found.end_of(index))?;
     }
     Ok(gone.len() as u64)
 }
 
-fn open_to_write(link: &Link) -> Result<File, StorageError> {
+fn open_to_write(storage: &dyn Storage, link: &Link) -> Result<Arc<dyn Stored>, StorageError> {
     let path = &link.listed.path;
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(StorageError::on(Action::Open, path))
+    storage.open(path, Access::Write).map_err(StorageError::on(Action::Open, path))
 }
 
-fn write_pad(link: &Link, hole: &Range<u64>, durable: u64) -> Result<(), StorageError> {
-    let file = open_to_write(link)?;
+fn write_pad(
+    storage: &dyn Storage,
+    link: &Link,
+    hole: &Range<u64>,
+    durable: u64,
+) -> Result<(), StorageError> {
+    let file = open_to_write(storage, link)?;
     let len = (hole.end - hole.start) as u32; // within a segment, whose capacity is a u32
     let header = FrameHeader::pad(len, durable_lag(hole.start, durable));
     let offset = HEADER_PAGE_BYTES + hole.start - link.header.base;
-    file.write_all_at(&header.encode(link.header.seal(), hole.start), offset)
+    file.write_at(&header.encode(link.header.seal(), hole.start), offset)
         .map_err(StorageError::on(Action::Write, &link.listed.path))
 }
 
 /// Writes a range with what it holds, and syncs.
-fn write_again(link: &Link, range: Range<u64>) -> Result<(), StorageError> {
+fn write_again(storage: &dyn Storage, link: &Link, range: Range<u64>) -> Result<(), StorageError> {
     if range.is_empty() {
         return Ok(());
     }
     let path = &link.listed.path;
-    let file = open_to_write(link)?;
-    let bytes = file.metadata().map_err(StorageError::on(Action::Read, path))?.len();
+    let file = open_to_write(storage, link)?;
+    let bytes = file.bytes().map_err(StorageError::on(Action::Read, path))?;
     let mut at = HEADER_PAGE_BYTES + range.start - link.header.base;
     let end = bytes.min(HEADER_PAGE_BYTES + range.end - link.header.base);
     let mut buffer = vec![0; REWRITE_BYTES];
     while at < end {
         let piece = (end - at).min(REWRITE_BYTES as u64) as usize;
-        file.read_exact_at(&mut buffer[..piece], at)
-            .map_err(StorageError::on(Action::Read, path))?;
-        file.write_all_at(&buffer[..piece], at).map_err(StorageError::on(Action::Write, path))?;
+        file.read_at(&mut buffer[..piece], at).map_err(StorageError::on(Action::Read, path))?;
+        file.write_at(&buffer[..piece], at).map_err(StorageError::on(Action::Write, path))?;
         at += piece as u64;
     }
     file.sync_all().map_err(StorageError::on(Action::Sync, path))
 }
 
-fn trim(link: &Link, end: u64) -> Result<(), StorageError> {
+fn trim(storage: &dyn Storage, link: &Link, end: u64) -> Result<(), StorageError> {
     let bytes = trimmed_bytes(&link.header, end);
     if link.listed.file_bytes <= bytes {
         return Ok(());
     }
-    let file = open_to_write(link)?;
-    file.set_len(HEADER_PAGE_BYTES + end - link.header.base)
-        .and_then(|()| file.set_len(bytes)) // zeros behind the end
+    let file = open_to_write(storage, link)?;
+    file.set_bytes(HEADER_PAGE_BYTES + end - link.header.base)
+        .and_then(|()| file.set_bytes(bytes)) // zeros behind the end
         .map_err(StorageError::on(Action::Allocate, &link.listed.path))?;
     file.sync_all().map_err(StorageError::on(Action::Sync, &link.listed.path))
 }
@@ -325,18 +279,12 @@ fn next_header(
 }
 
 fn bounds(header: &SegmentHeader, sizes: &Sizes, old_bytes: u64) -> Bounds {
-    let capacity = header.capacity;
-    let allowed = (POSITION_MAX - header.base) / capacity;
-    let segments = sizes.segments_max(old_bytes).min(allowed);
-    Bounds {
-        start: header.base,
-        segment_bytes: capacity,
-        publish_max: header.base + (segments - 1) * capacity,
-        settle_max: header.base + segments * capacity,
-    }
+    let (publish_max, settle_max) = sizes.ends(header.base, old_bytes);
+    Bounds { start: header.base, segment_bytes: header.capacity, publish_max, settle_max }
 }
 
-fn recovered(plan: &Plan, files_dropped: u64) -> Recovery {
+fn recovered(found: &Found, files_dropped: u64) -> Recovery {
+    let plan = &found.plan;
     Recovery {
         clean: plan.clean || plan.kept == 0,
         end: Position::of(plan.end),
@@ -344,6 +292,7 @@ fn recovered(plan: &Plan, files_dropped: u64) -> Recovery {
         durable: Position::of(plan.durable.min(plan.end)),
         padded: plan.pads.len() as u64,
         files_dropped,
+        checkpoints_damaged: found.chosen.damaged.len() as u64,
         frames_discarded: plan.discarded_frames,
         bytes_discarded: plan.discarded_bytes,
     }

@@ -5,14 +5,17 @@
 //! whole frame an [`Anomaly`] is noted. A damaged body is skipped exactly, since the header vouches for the length;
 //! behind anything else the walk looks for the next whole header at 32-byte steps.
 
+use super::checkpoint;
+use super::disk::{Storage, Stored};
 use super::error::{Action, Damage, DamageKind, LogError, StorageError};
 use super::format::{
     FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, HeaderFault, HeaderRead, Kind,
     SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 use super::segment::EXTENSION;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use super::storage::Access;
+use crate::sync::Arc;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Read at a time.
@@ -20,12 +23,14 @@ const WINDOW_BYTES: usize = 1 << 20;
 /// The extension of a segment that was never finished.
 const TEMPORARY: &str = "tmp";
 
-/// A directory's segment files.
+/// A directory's files, as far as they are a log's.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     /// By base.
     pub segments: Vec<Listed>,
-    /// Segments that were never given their name.
+    /// In no order.
+    pub checkpoints: Vec<checkpoint::Listed>,
+    /// Files that were never given their name.
     pub temporaries: Vec<PathBuf>,
 }
 
@@ -40,10 +45,10 @@ pub(crate) struct Listed {
 
 impl Listed {
     /// Is there nothing in it but zeros, apart from a header that is ours?
-    pub fn blank(&self) -> Result<bool, StorageError> {
+    pub fn blank(&self, storage: &dyn Storage) -> Result<bool, StorageError> {
         let from = if self.header == Err(HeaderFault::NotOurs) { 0 } else { HEADER_PAGE_BYTES };
-        let file = open(&self.path)?;
-        let mut window = Window::new(&file, &self.path)?;
+        let file = open(storage, &self.path)?;
+        let mut window = Window::new(&*file, &self.path)?;
         let mut at = from;
         while at < self.file_bytes {
             let piece = (self.file_bytes - at).min(FRAME_ALIGN) as usize;
@@ -64,17 +69,18 @@ impl Listed {
 }
 
 /// Lists the segments of a directory and reads their headers.
-pub(crate) fn list(dir: &Path) -> Result<Listing, StorageError> {
-    let failed = || StorageError::on(Action::List, dir);
+pub(crate) fn list(storage: &dyn Storage, dir: &Path) -> Result<Listing, StorageError> {
     let mut listing = Listing::default();
-    for entry in std::fs::read_dir(dir).map_err(failed())? {
-        let path = entry.map_err(failed())?.path();
-        let is_temporary = path.extension().is_some_and(|it| it == TEMPORARY)
-            && path.file_stem().is_some_and(|stem| base_of(Path::new(stem)).is_some());
-        if is_temporary {
+    for path in storage.list(dir).map_err(StorageError::on(Action::List, dir))? {
+        let unnamed =
+            path.file_stem().filter(|_| path.extension().is_some_and(|it| it == TEMPORARY));
+        let is_ours = |stem: &Path| base_of(stem).or(checkpoint::sequence_of(stem)).is_some();
+        if unnamed.is_some_and(|stem| is_ours(Path::new(stem))) {
             listing.temporaries.push(path);
+        } else if let Some(sequence) = checkpoint::sequence_of(&path) {
+            listing.checkpoints.push(checkpoint::Listed { path, sequence });
         } else if let Some(name_base) = base_of(&path) {
-            listing.segments.push(look(path, name_base)?);
+            listing.segments.push(look(storage, path, name_base)?);
         }
     }
     listing.segments.sort_by_key(|one| one.name_base);
@@ -83,15 +89,20 @@ pub(crate) fn list(dir: &Path) -> Result<Listing, StorageError> {
 
 /// The base that a segment's file name says.
 fn base_of(path: &Path) -> Option<u64> {
+    number_of(path, EXTENSION)
+}
+
+/// The number that is the name of a file with that extension: 16 hex digits.
+pub(crate) fn number_of(path: &Path, extension: &str) -> Option<u64> {
     let stem = path.file_stem()?.to_str()?;
-    let named = path.extension()? == EXTENSION && stem.len() == 16;
+    let named = path.extension()? == extension && stem.len() == 16;
     let digits = stem.bytes().all(|sign| sign.is_ascii_hexdigit() && !sign.is_ascii_uppercase());
     if named && digits { u64::from_str_radix(stem, 16).ok() } else { None }
 }
 
-fn look(path: PathBuf, name_base: u64) -> Result<Listed, StorageError> {
-    let file = open(&path)?;
-    let mut window = Window::new(&file, &path)?;
+fn look(storage: &dyn Storage, path: PathBuf, name_base: u64) -> Result<Listed, StorageError> {
+    let file = open(storage, &path)?;
+    let mut window = Window::new(&*file, &path)?;
     let file_bytes = window.file_bytes;
     let start = file_bytes.min(SEGMENT_HEADER_BYTES as u64) as usize;
     let header = match window.get(0, start)? {
@@ -101,8 +112,8 @@ fn look(path: PathBuf, name_base: u64) -> Result<Listed, StorageError> {
     Ok(Listed { path, name_base, file_bytes, header })
 }
 
-fn open(path: &Path) -> Result<File, StorageError> {
-    File::open(path).map_err(StorageError::on(Action::Open, path))
+fn open(storage: &dyn Storage, path: &Path) -> Result<Arc<dyn Stored>, StorageError> {
+    storage.open(path, Access::Read).map_err(StorageError::on(Action::Open, path))
 }
 
 /// What stands where a whole frame should.
@@ -139,28 +150,29 @@ pub(crate) struct Scan {
     pub anomalies: Vec<Anomaly>,
     /// The greatest position that some frame here knew to be durable.
     pub durable: u64,
-    /// The kind of the first whole frame.
+    /// The kind of the frame that the segment starts with, if that is whole and was looked at.
     pub first: Option<Kind>,
     /// The last whole frame: its kind, and where it ends.
     pub last: Option<(Kind, u64)>,
 }
 
-/// Walks a segment up to `stop`. `progress` hears of the bytes read.
+/// Walks the frames of a segment in `range`; it starts with one. `progress` hears of the bytes read.
 pub(crate) fn scan(
+    storage: &dyn Storage,
     listed: &Listed,
     header: &SegmentHeader,
-    stop: u64,
+    range: Range<u64>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Scan, StorageError> {
-    let file = open(&listed.path)?;
+    let file = open(storage, &listed.path)?;
     let mut walk = Walk {
-        window: Window::new(&file, &listed.path)?,
+        window: Window::new(&*file, &listed.path)?,
         header: *header,
-        stop,
+        stop: range.end,
         found: Scan::default(),
     };
-    let mut at = header.base;
-    while at < stop {
+    let mut at = range.start;
+    while at < range.end {
         let from = at;
         at = walk.step(at)?;
         progress(at - from);
@@ -193,7 +205,9 @@ impl Walk<'_> {
                     Ok(records) => {
                         self.found.frames += 1;
                         self.found.records += records;
-                        self.found.first.get_or_insert(frame.kind);
+                        if at == self.header.base {
+                            self.found.first = Some(frame.kind);
+                        }
                         self.found.last = Some((frame.kind, end));
                     }
                     Err(what) => self.note(at, end, what),
@@ -283,7 +297,7 @@ impl Walk<'_> {
 
 /// A file, seen through a buffer.
 struct Window<'a> {
-    file: &'a File,
+    file: &'a dyn Stored,
     path: &'a Path,
     file_bytes: u64,
     buffer: Vec<u8>,
@@ -291,8 +305,8 @@ struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    fn new(file: &'a File, path: &'a Path) -> Result<Self, StorageError> {
-        let file_bytes = file.metadata().map_err(StorageError::on(Action::Read, path))?.len();
+    fn new(file: &'a dyn Stored, path: &'a Path) -> Result<Self, StorageError> {
+        let file_bytes = file.bytes().map_err(StorageError::on(Action::Read, path))?;
         Ok(Self { file, path, file_bytes, buffer: Vec::new(), start: 0 })
     }
 
@@ -307,7 +321,7 @@ impl<'a> Window<'a> {
             let wanted = (self.file_bytes - offset).min(WINDOW_BYTES.max(bytes) as u64);
             self.buffer.resize(wanted as usize, 0);
             self.start = offset;
-            if let Err(error) = self.file.read_exact_at(&mut self.buffer, offset) {
+            if let Err(error) = self.file.read_at(&mut self.buffer, offset) {
                 self.buffer.clear();
                 return Err(StorageError::on(Action::Read, self.path)(error));
             }

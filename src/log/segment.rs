@@ -9,14 +9,14 @@
 //!   [base, end)  [base, end)   ...            | [live_base + n * capacity, + capacity)
 //! ```
 
+use super::disk::{self, Storage, Stored};
 use super::error::{Action, Damage, DamageKind, StorageError};
 use super::fault::{Fault, Faults};
 use super::format::{FrameHeader, HEADER_PAGE_BYTES, HeaderRead, Kind, Seal, SegmentHeader};
-use super::storage::{self, Access, Map};
+use super::storage::{Access, Map};
 use super::tail::{Seen, Words};
-use crate::sync::{Arc, AtomicU32};
+use crate::sync::{Arc, AtomicU32, Mutex};
 use arc_swap::{ArcSwap, Guard};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// The extension of a segment file.
@@ -33,7 +33,7 @@ pub(crate) struct Segment {
     pub file_bytes: u64,
     /// Stretches that hold nothing and that nobody has padded: only in an archive, which changes nothing.
     pub holes: Vec<std::ops::Range<u64>>,
-    file: File,
+    file: Arc<dyn Stored>,
     map: Map,
     seal: Seal,
     access: Access,
@@ -41,33 +41,39 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// Makes a new segment in `dir`, with nothing prepared.
-    pub fn create(dir: &Path, header: SegmentHeader) -> Result<Self, StorageError> {
+    pub fn create(
+        storage: &dyn Storage,
+        dir: &Path,
+        header: SegmentHeader,
+    ) -> Result<Self, StorageError> {
         let path = path_of(dir, header.base);
-        let file = storage::create_segment(dir, &path, &header)?;
+        let file = disk::create_segment(storage, dir, &path, &header)?;
         let file_bytes = HEADER_PAGE_BYTES + header.capacity;
         Self::over(path, file, header, header.capacity_end(), file_bytes, Access::Write)
     }
 
     /// An old segment whose frames end at `end`.
     pub fn sealed(
+        storage: &dyn Storage,
         path: PathBuf,
         header: SegmentHeader,
         end: u64,
-        file_bytes: u64,
     ) -> Result<Self, StorageError> {
-        let file = File::open(&path).map_err(StorageError::on(Action::Open, &path))?;
+        let file =
+            storage.open(&path, Access::Read).map_err(StorageError::on(Action::Open, &path))?;
+        let file_bytes = file.bytes().map_err(StorageError::on(Action::Read, &path))?;
         Self::over(path, file, header, end, file_bytes, Access::Read)
     }
 
     fn over(
         path: PathBuf,
-        file: File,
+        file: Arc<dyn Stored>,
         header: SegmentHeader,
         end: u64,
         file_bytes: u64,
         access: Access,
     ) -> Result<Self, StorageError> {
-        let map = Map::new(&file, header.base, file_bytes, access)
+        let map = Map::new(file.file(), header.base, file_bytes, access)
             .map_err(StorageError::on(Action::Map, &path))?;
         let seal = header.seal();
         Ok(Self { header, path, end, file_bytes, holes: Vec::new(), file, map, seal, access })
@@ -93,7 +99,7 @@ impl Segment {
         let offset = HEADER_PAGE_BYTES + at - self.header.base;
         faults
             .check(Fault::NoSpace)
-            .and_then(|()| storage::prepare(&self.file, offset, bytes))
+            .and_then(|()| disk::prepare(&*self.file, offset, bytes))
             .map_err(StorageError::on(Action::Allocate, &self.path))
     }
 
@@ -108,7 +114,7 @@ impl Segment {
     /// Gives back what lies behind `end`, but for one zero length word that ends the row of frames.
     pub fn trim(&self, end: u64) -> Result<(), StorageError> {
         let bytes = trimmed_bytes(&self.header, end);
-        self.file.set_len(bytes).map_err(StorageError::on(Action::Allocate, &self.path))?;
+        self.file.set_bytes(bytes).map_err(StorageError::on(Action::Allocate, &self.path))?;
         self.file.sync_all().map_err(StorageError::on(Action::Sync, &self.path))
     }
 
@@ -219,6 +225,12 @@ impl Table {
         self.list.get(self.list.partition_point(|one| one.header.base < at))
     }
 
+    /// Where the live ones begin, and the bytes on disk of those before.
+    pub fn old(&self) -> (u64, u64) {
+        let old_bytes = self.list[..self.live].iter().map(|segment| segment.file_bytes).sum();
+        (self.live_base, old_bytes)
+    }
+
     /// All of them, oldest first.
     pub fn list(&self) -> &[Arc<Segment>] {
         &self.list
@@ -227,29 +239,44 @@ impl Table {
 
 /// The table, as it changes.
 #[derive(Debug)]
-pub(crate) struct Segments(ArcSwap<Table>);
+pub(crate) struct Segments {
+    now: ArcSwap<Table>,
+    /// Held by whoever changes it: the preparing thread adds, a trim takes away.
+    changing: Mutex<()>,
+}
 
 impl Segments {
     pub fn new(table: Table) -> Self {
-        Self(ArcSwap::from_pointee(table))
+        Self { now: ArcSwap::from_pointee(table), changing: Mutex::new(()) }
     }
 
     /// The table now. Taken after a reservation it holds the reserved bytes, by [L4].
     pub fn view(&self) -> View<'_> {
-        View { now: self.0.load(), all: self }
+        View { now: self.now.load(), all: self }
     }
 
     /// The table now, to keep.
     pub fn snapshot(&self) -> Arc<Table> {
-        self.0.load_full()
+        self.now.load_full()
     }
 
-    /// Adds a live segment. Only the preparing thread changes the table.
+    /// Adds a live segment.
     pub fn push(&self, segment: Segment) {
-        let old = self.0.load();
+        let _changing = self.changing.lock();
+        let old = self.now.load();
         let mut list = old.list.clone();
         list.push(Arc::new(segment));
-        self.0.store(Arc::new(Table { list, ..**old }));
+        self.now.store(Arc::new(Table { list, ..**old }));
+    }
+
+    /// Takes the first segment away. Its map stays for as long as somebody has it in hand.
+    pub fn drop_first(&self) {
+        let _changing = self.changing.lock();
+        let old = self.now.load();
+        let list = old.list[1..].to_vec();
+        let live_base = if old.live == 0 { old.live_base + old.capacity } else { old.live_base };
+        let live = old.live.saturating_sub(1);
+        self.now.store(Arc::new(Table { list, live, live_base, capacity: old.capacity }));
     }
 }
 
@@ -270,7 +297,7 @@ impl Words for View<'_> {
         match self.now.holding(at) {
             Some(segment) => look(segment.map().word(at)),
             None => {
-                let newer = self.all.0.load();
+                let newer = self.all.now.load();
                 let segment = newer.holding(at).expect("a position below the limit has a segment");
                 look(segment.map().word(at))
             }

@@ -19,20 +19,13 @@
 
 #![allow(unsafe_code)]
 
-use super::error::{Action, StorageError};
-use super::format::{HEADER_PAGE_BYTES, SegmentHeader};
+use super::format::HEADER_PAGE_BYTES;
 use super::tail::{Claim, Seen};
 use crate::sync::AtomicU32;
 use memmap2::{Advice, MmapOptions, MmapRaw};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
-
-/// Zeros are written in pieces of this: larger ones make the page cache use large folios, and then each small sync
-/// writes a whole one.
-const ZERO_PIECE_BYTES: usize = 16 << 10;
 
 /// A segment file in memory.
 #[derive(Debug)]
@@ -42,7 +35,7 @@ pub(crate) struct Map {
     base: u64,
 }
 
-/// Is a map there to be written?
+/// Is a file or a map there to be written?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
@@ -118,72 +111,8 @@ impl Map {
     }
 }
 
-/// The kernel's id of this boot: another one in a segment means that the machine went down since.
-pub(crate) fn boot_id() -> Result<u128, StorageError> {
-    let path = Path::new("/proc/sys/kernel/random/boot_id");
-    let text = std::fs::read_to_string(path).map_err(StorageError::on(Action::Read, path))?;
-    let digits: String = text.trim().chars().filter(|sign| *sign != '-').collect();
-    u128::from_str_radix(&digits, 16)
-        .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
-        .map_err(StorageError::on(Action::Read, path))
-}
-
-/// Makes a segment file under its final name: header written, synced, renamed, directory synced. The space behind the
-/// header is a hole; see [`prepare`].
-pub(crate) fn create_segment(
-    dir: &Path,
-    path: &Path,
-    header: &SegmentHeader,
-) -> Result<File, StorageError> {
-    let bytes = HEADER_PAGE_BYTES + header.capacity;
-    let temporary = path.with_extension("seg.tmp");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(StorageError::on(Action::Create, &temporary))?;
-    check_file_limit(bytes)
-        .and_then(|()| allocate(&file, 0, HEADER_PAGE_BYTES))
-        .and_then(|()| file.set_len(bytes))
-        .map_err(StorageError::on(Action::Allocate, &temporary))?;
-    file.write_all_at(&header.encode(), 0).map_err(StorageError::on(Action::Write, &temporary))?;
-    file.sync_all().map_err(StorageError::on(Action::Sync, &temporary))?;
-    std::fs::rename(&temporary, path).map_err(StorageError::on(Action::Rename, path))?;
-    sync_dir(dir)?;
-    Ok(file)
-}
-
-/// Gives `bytes` bytes from `offset` their blocks and fills them with zeros, so that a store through the map can
-/// neither miss space (SIGBUS) nor wait for an extent to be converted.
-pub(crate) fn prepare(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
-    const ZEROS: [u8; ZERO_PIECE_BYTES] = [0; ZERO_PIECE_BYTES];
-    allocate(file, offset, bytes)?;
-    let mut done = 0;
-    while done < bytes {
-        let piece = (bytes - done).min(ZERO_PIECE_BYTES as u64);
-        file.write_all_at(&ZEROS[..piece as usize], offset + done)?;
-        done += piece;
-    }
-    Ok(())
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
-    File::open(dir)
-        .and_then(|opened| opened.sync_all())
-        .map_err(StorageError::on(Action::Sync, dir))
-}
-
-/// Removes a file and makes that durable.
-pub(crate) fn remove(dir: &Path, path: &Path) -> Result<(), StorageError> {
-    std::fs::remove_file(path).map_err(StorageError::on(Action::Remove, path))?;
-    sync_dir(dir)
-}
-
-fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+/// Gives a range of a file its blocks.
+pub(crate) fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
     let (Ok(offset), Ok(bytes)) = (libc::off_t::try_from(offset), libc::off_t::try_from(bytes))
     else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -204,7 +133,7 @@ fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
 }
 
 /// A file past the process's limit would not answer an error but raise SIGXFSZ, which kills.
-fn check_file_limit(bytes: u64) -> io::Result<()> {
+pub(crate) fn check_file_limit(bytes: u64) -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is ours and has the type that the call fills.
     let answered = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } == 0;
