@@ -39,31 +39,34 @@ const MEASURES: [(&str, &str, bool); 6] = [
 /// The table.
 pub fn backlog(effort: &Effort) -> Table {
     let question = "What does a backlog of 1 KiB messages take, and how fast is it caught up with?";
-    let remarks = "The size of the backlog is in deliveries. Memory is anonymous, without the page cache. Two workers, \
+    let remarks = "The backlog's size is in deliveries; where each subscription has a topic, it must pass over all the \
+        others' messages, and the backlog is smaller for that. Memory is anonymous, without the page cache. Two workers, \
         empty handlers, Os.";
     let mut table = Table::new("backlog", question, remarks);
     table.rounds_max = 1;
-    for (workload, layout) in [("one topic, shared", "shared"), ("a topic each", "own")] {
-        for subscriptions in effort.of(vec![1_u64, 16, 256], vec![1, 16]) {
-            if subscriptions == 1 && layout == "own" {
-                continue;
-            }
-            let title = format!("{workload}, {subscriptions} subscriptions");
-            table.add(&title, "millstream Os", "", move |effort| {
-                visit(effort, layout, subscriptions)
-            });
-        }
+    let shared = effort.of(vec![1_u64, 16, 256], vec![1, 16]);
+    let own = effort.of(vec![(16_u64, 4), (256, 16)], vec![(16, 1)]);
+    for subscriptions in shared {
+        add(&mut table, "shared", subscriptions, effort.backlog / subscriptions);
+    }
+    for (subscriptions, part) in own {
+        let each = effort.backlog / part / subscriptions;
+        add(&mut table, "own", subscriptions, each * subscriptions);
     }
     table
 }
 
-fn visit(effort: &Effort, layout: &str, subscriptions: u64) -> Vec<Sample> {
+fn add(table: &mut Table, layout: &'static str, subscriptions: u64, messages: u64) {
+    let topics = if layout == "shared" { "one topic" } else { "a topic each" };
+    let title = format!("{messages} messages, {topics}, subscriptions: {subscriptions}");
+    table.add(&title, "millstream Os", "", move |effort| {
+        visit(effort, layout, subscriptions, messages)
+    });
+}
+
+fn visit(effort: &Effort, layout: &str, subscriptions: u64, messages: u64) -> Vec<Sample> {
     let dir = effort.folder();
     let path = dir.path().to_str().expect("the folder's name is a text").to_owned();
-    let messages = match layout {
-        "shared" => effort.backlog / subscriptions,
-        _ => effort.backlog / subscriptions * subscriptions,
-    };
     let arguments = [path, layout.to_owned(), messages.to_string(), subscriptions.to_string()];
     let found = children::run("backlog", &arguments);
     let sample = |(measure, unit, more): (&'static str, &'static str, bool)| {

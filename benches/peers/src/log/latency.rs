@@ -139,6 +139,7 @@ pub fn latency(effort: &Effort) -> (Table, Curves) {
     let remarks = "Open loop. Quantiles are taken in each round; the table has their median over the rounds, the curves \
         are of all rounds together. The log's segments are prepared before.";
     let mut table = Table::new("latency", question, remarks);
+    table.rounds_max = 5;
     let curves = Curves::default();
     for (workload, rate) in
         effort.of(vec![("10 k/s", 10_000), ("100 k/s", 100_000)], vec![("100 k/s", 100_000)])

@@ -107,11 +107,14 @@ fn groups(rows: &[Row]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for row in rows {
         let title = format!("{}, {}", row.trial.workload, row.trial.regime.name());
-        let mut points: Vec<Option<&str>> =
-            row.measures().map(|sample| sample.point.as_deref()).collect();
-        points.dedup();
+        let mut points: Vec<Option<&str>> = Vec::new();
+        for point in row.measures().map(|sample| sample.point.as_deref()) {
+            if !points.contains(&point) {
+                points.push(point);
+            }
+        }
         for point in points {
-            match groups.iter_mut().find(|(name, at, _)| (&*name, *at) == (&title, point)) {
+            match groups.iter_mut().find(|(name, at, _)| *name == title && *at == point) {
                 Some((_, _, members)) => members.push(row),
                 None => groups.push((title.clone(), point, vec![row])),
             }
@@ -142,7 +145,7 @@ fn markdown(asked: &Asked, rows: &[Row]) -> String {
     let mut text = format!("## {name}: {question}\n\n{remarks}\n\n");
     let _ = writeln!(
         text,
-        "{rounds} rounds, interleaved: median (min .. max). Load average {before} before, {after} after.\n"
+        "Interleaved, rounds: {rounds}. Median (min .. max). Load average {before} before, {after} after.\n"
     );
     let Some((_, point, members)) = groups(rows).into_iter().next() else { return text };
     let widest = members.iter().map(|row| measures(row, point)).max_by_key(Vec::len);

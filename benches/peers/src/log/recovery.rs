@@ -3,7 +3,8 @@
 //! A child writes 1 GiB of 1 KiB records, makes them durable, appends 1 MiB more, and dies without closing. Another
 //! child opens the log, says how long that took, and dies likewise. Each visit writes a new log, since an open changes
 //! what it finds. Cold: the files are on the disk and out of the page cache before the open. The second open finds what
-//! the first one made durable and the new segment that it began.
+//! the first one made durable and the new segment that it began. With a checkpoint: laid down where the log was durable, so
+//! that an open need look at the last MiB alone.
 
 use crate::children;
 use crate::ours::append;
@@ -14,6 +15,8 @@ use std::path::Path;
 use std::time::Instant;
 
 const BODY: [u8; 1024] = [7; 1024];
+/// The caller's state in the checkpoint.
+const STATE: [u8; 4096] = [5; 4096];
 /// Appended behind the last sync.
 const REST_BYTES: u64 = 1 << 20;
 
@@ -28,16 +31,21 @@ pub fn recovery(effort: &Effort) -> Table {
     let mut table = Table::new("recovery", question, remarks);
     table.rounds_max = effort.of(5, 1);
     for (workload, cold) in [("warm", false), ("cold", true)] {
-        table.add(workload, "millstream, no checkpoint", "", move |effort| visit(effort, cold));
+        table.add(workload, "millstream, no checkpoint", "", move |effort| {
+            visit(effort, cold, false)
+        });
+        table.add(workload, "millstream, checkpoint", "at the durable end", move |effort| {
+            visit(effort, cold, true)
+        });
     }
     table
 }
 
-fn visit(effort: &Effort, cold: bool) -> Vec<Sample> {
+fn visit(effort: &Effort, cold: bool, checkpoint: bool) -> Vec<Sample> {
     let dir = effort.folder();
     let path = dir.path().to_str().expect("the folder's name is a text").to_owned();
     let bytes = effort.of(1_u64 << 30, 16 << 20);
-    children::run("fill", &[path.clone(), bytes.to_string()]);
+    children::run("fill", &[path.clone(), bytes.to_string(), checkpoint.to_string()]);
     let mut samples = Vec::new();
     for point in ["first open", "second open"] {
         if cold {
@@ -51,12 +59,15 @@ fn visit(effort: &Effort, cold: bool) -> Vec<Sample> {
 }
 
 /// The child that fills.
-pub fn fill(dir: &Path, bytes: u64) -> ! {
+pub fn fill(dir: &Path, bytes: u64, checkpoint: bool) -> ! {
     let log = Log::open(dir, options()).expect("a new log");
     while log.committed().as_u64() < bytes {
         append(&log, &BODY);
     }
     log.sync().expect("a sound disk");
+    if checkpoint {
+        log.write_checkpoint(log.committed(), &STATE).expect("a sound disk");
+    }
     let durable = log.committed().as_u64();
     while log.committed().as_u64() < durable + REST_BYTES {
         append(&log, &BODY);
