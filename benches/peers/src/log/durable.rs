@@ -20,7 +20,7 @@ const SPAN: Duration = Duration::from_millis(1000);
 const SPAN_QUICK: Duration = Duration::from_millis(15);
 const BODY: [u8; 100] = [7; 100];
 /// Of the file that pwrite goes round in; and what ours has prepared.
-const ROOM_BYTES: u64 = 16 << 20;
+const ROOM_BYTES: u64 = 24 << 20;
 
 impl Durable for Ours {
     fn append(&self, _thread: usize, body: &[u8]) {

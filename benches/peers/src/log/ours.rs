@@ -11,8 +11,8 @@ use tempfile::TempDir;
 const FRAME_HEADER_BYTES: u64 = 32;
 /// Looks at what is prepared.
 const LOOK: Duration = Duration::from_millis(2);
-/// Looks without a change after which the preparation rests.
-const LOOKS_AT_REST: u32 = 10;
+/// Looks without a change after which the preparation rests: longer than a step and the pause behind it.
+const LOOKS_AT_REST: u32 = 60;
 
 /// A log and its folder.
 pub struct Ours {
@@ -42,9 +42,10 @@ impl Ours {
         Self { log, dir }
     }
 
-    /// A new one with room for `bytes`, and nothing being prepared: a segment of four times as much.
+    /// A new one with room for `bytes`, and nothing being prepared until they are appended: that would begin with the
+    /// second half of a segment.
     pub fn at_rest(effort: &Effort, bytes: u64) -> Self {
-        let segment = (4 * bytes).next_power_of_two().clamp(1 << 20, 1 << 30);
+        let segment = (bytes * 5 / 2).next_power_of_two().clamp(1 << 20, 1 << 30);
         let new = Self::new(effort, segment, 16 << 30);
         new.rest(bytes);
         new
