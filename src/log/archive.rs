@@ -10,6 +10,7 @@ use super::error::{Damage, DamageKind, LogError, StorageError};
 use super::fault::Faults;
 use super::format::{HeaderFault, Position};
 use super::group::GroupSync;
+use super::heal;
 use super::open::{Found, scan_all};
 use super::prepare::Preparer;
 use super::reader::{self, Reader, RecordRef};
@@ -213,14 +214,23 @@ fn sound_links(dir: &Path, found: &mut Verification) -> Result<Option<Vec<Link>>
     let segments = scan::list(&DiskStorage, dir)?.segments;
     let count = segments.len();
     found.segments = count as u64;
+    let log_id = segments.iter().find_map(|one| one.header.ok()).map(|header| header.log_id);
     let mut sound = Vec::with_capacity(count);
-    for (index, listed) in segments.into_iter().enumerate() {
-        let damaged = listed.header == Err(HeaderFault::Damaged);
-        let unused = damaged && index + 1 == count && listed.blank(&DiskStorage)?;
-        if damaged && !unused {
-            let what = DamageKind::SegmentHeader;
-            found.damages.push(Damage { file: listed.path, offset: 0, what });
-        } else {
+    for (index, mut listed) in segments.into_iter().enumerate() {
+        let unused = index + 1 == count && listed.header.is_err() && listed.blank(&DiskStorage)?;
+        if unused || listed.header.is_ok() {
+            sound.push(listed);
+            continue;
+        }
+        let healed = heal::by_checksum(&DiskStorage, &listed, log_id)?;
+        if healed.is_none() && listed.header != Err(HeaderFault::Damaged) {
+            sound.push(listed); // not ours, or newer: the chain says so
+            continue;
+        }
+        let what = DamageKind::SegmentHeader;
+        found.damages.push(Damage { file: listed.path.clone(), offset: 0, what });
+        if let Some(healed) = healed {
+            listed.header = Ok(healed);
             sound.push(listed);
         }
     }
@@ -231,7 +241,7 @@ fn sound_links(dir: &Path, found: &mut Verification) -> Result<Option<Vec<Link>>
     }
 }
 
-fn check_directory(dir: &Path) -> Result<(), LogError> {
+pub(crate) fn check_directory(dir: &Path) -> Result<(), LogError> {
     let found = std::fs::metadata(dir).map_err(StorageError::on(Action::Open, dir))?;
     if found.is_dir() { Ok(()) } else { Err(LogError::NotADirectory { path: dir.to_owned() }) }
 }

@@ -55,6 +55,8 @@
 mod archive;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod damage;
 mod disk;
 mod error;
 mod fault;
@@ -62,6 +64,7 @@ mod format;
 #[cfg(test)]
 mod golden;
 mod group;
+mod heal;
 #[cfg(test)]
 mod live;
 mod open;
@@ -69,6 +72,7 @@ mod options;
 mod prepare;
 mod reader;
 mod recovery;
+mod repair;
 mod scan;
 mod segment;
 mod storage;
@@ -82,6 +86,7 @@ pub use error::{
 pub use format::Position;
 pub use options::LogOptions;
 pub use reader::{Reader, RecordRef};
+pub use repair::{Remedy, RemedyKind, Repair, RepairMode, repair};
 pub use tail::Budget;
 
 use crate::sync::{Arc, Mutex, thread};
