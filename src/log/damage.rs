@@ -357,3 +357,46 @@ fn a_log_that_is_owned_is_not_repaired_and_an_empty_directory_is_none() {
         assert!(matches!(found, Err(LogError::Locked { .. })));
     }
 }
+
+/// Promise: what the checkpoint proves to have been there is told and bridged, at either end, and the log opens; a checkpoint
+/// that is not whole is set aside.
+#[test]
+fn what_a_checkpoint_needs_and_is_gone_is_bridged_at_either_end() {
+    let dir = place();
+    for open in 0..3_u8 {
+        let log = Log::open(dir.path(), options()).unwrap();
+        log.append(&record(&[&[open; 40]]), Budget::Publish).unwrap();
+        log.write_checkpoint(log.start(), b"state").unwrap();
+        log.close().unwrap();
+    }
+    let image = Image::read(dir.path());
+    let checkpoints = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let checkpoints: Vec<_> =
+        checkpoints.filter(|path| path.extension().is_some_and(|it| it == "ckpt")).collect();
+    assert_eq!(checkpoints.len(), 2);
+    let names = image.names();
+    for gone in [&names[0], &names[2]] {
+        let dir = image.without(gone).write();
+        for path in &checkpoints {
+            std::fs::copy(path, dir.path().join(path.file_name().unwrap())).unwrap();
+        }
+        let archived = Archive::open(dir.path()).map(|_| ()).unwrap_err();
+        assert!(matches!(archived, LogError::SegmentMissing { .. } | LogError::EndMissing { .. }));
+        let done = mend(dir.path(), RepairMode::Apply);
+        let kinds: Vec<_> = done.remedies.iter().map(|one| one.kind).collect();
+        assert_eq!(kinds, [RemedyKind::Bridged], "{gone}");
+        assert!(mend(dir.path(), RepairMode::Apply).remedies.is_empty(), "{gone}");
+        let log = Log::open(dir.path(), options()).unwrap();
+        assert_eq!(log.checkpoint().unwrap().body(), b"state");
+        let mut reader = log.reader(log.start());
+        let found: Vec<_> = std::iter::from_fn(|| reader.next().unwrap()).collect();
+        let kept: Vec<_> = image.records.iter().filter(|one| one.file != *gone).collect();
+        assert_eq!(found.len(), kept.len());
+    }
+    let dir = image.write();
+    let rotten = dir.path().join(checkpoints[0].file_name().unwrap());
+    std::fs::write(&rotten, b"rubbish").unwrap();
+    let done = mend(dir.path(), RepairMode::Apply);
+    assert_eq!(done.remedies[0].damage.what, DamageKind::Checkpoint);
+    assert!(!rotten.exists() && done.originals.unwrap().join(rotten.file_name().unwrap()).exists());
+}

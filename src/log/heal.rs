@@ -27,6 +27,8 @@ use crate::sync::Arc;
 
 /// The boot of a header of which nothing tells it: never today's.
 const BOOT_UNKNOWN: u128 = 0;
+/// The salt of a predecessor that there was, and of which nothing else is known. 0 says that there never was one.
+const SALT_UNKNOWN: u64 = 1;
 const FIRST_BYTES: usize = FRAME_HEADER_BYTES + OPEN_BODY_BYTES;
 
 /// What stands around a damaged header.
@@ -98,7 +100,7 @@ pub(crate) fn by_frames(
     };
     let named = around.next.is_some();
     let stop = around.next.map_or(header.capacity_end(), |next| next.prev_end);
-    let found = scan::scan(storage, listed, &header, stop, &mut |_| {})?;
+    let found = scan::scan(storage, listed, &header, header.base..stop, &mut |_| {})?;
     let proved = found.frames >= if named { 1 } else { 2 };
     Ok(proved.then_some(header))
 }
@@ -141,7 +143,11 @@ fn candidate(
         base,
         capacity,
         salt: around.next.map_or(seal.salt(), |next| next.prev_salt),
-        prev_salt: around.previous.filter(follows).map_or(0, |previous| previous.salt),
+        prev_salt: match around.previous.filter(follows) {
+            Some(previous) => previous.salt,
+            None if prev_end == 0 => 0,
+            None => SALT_UNKNOWN,
+        },
         prev_end,
         durable: if opens { prev_end } else { 0 },
         created_ns: if opens { frame.time_ns } else { 0 },

@@ -10,7 +10,8 @@
 //! | a damaged segment header that can be proved ([`heal`](super::heal)) | written as it was | `HeaderRestored` |
 //! | one that cannot | the file is moved among the originals | `SetAside` |
 //! | a segment under another one's name | renamed | `Renamed` |
-//! | a segment that is missing, or was set aside, before another | a **bridge** | `Bridged` |
+//! | a segment that is missing, or was set aside: before another one, below what the checkpoint needs, or above which the log was durable | a **bridge** | `Bridged` |
+//! | a checkpoint that is not whole | moved among the originals | `SetAside` |
 //!
 //! Dead reservations, torn tails and leftovers are no damage: they are left to the next open, which knows the rule for each.
 //!
@@ -40,6 +41,7 @@
 //! another log, or of a newer millstream, are refused by name: they are not damage, and it is not for a program to choose.
 
 use super::archive::check_directory;
+use super::checkpoint::{self, Chosen};
 use super::disk::{self, DiskStorage, Storage, Stored, lock_shared};
 use super::error::{Action, Damage, DamageKind, LogError, StorageError};
 use super::format::{
@@ -49,7 +51,7 @@ use super::format::{
 use super::heal::{self, Around};
 use super::open::scan_all;
 use super::random_u64;
-use super::recovery::{self, Chain, Link, Linked, Verdict};
+use super::recovery::{self, Chain, Known, Link, Linked, Verdict};
 use super::scan::{self, Anomalous, Anomaly, Listed, Scan};
 use super::segment::path_of;
 use super::storage::Access;
@@ -327,21 +329,32 @@ impl Plan {
         dir: &Path,
         progress: &mut (dyn FnMut(u64, u64) + Send),
     ) -> Result<Self, LogError> {
-        let listed = scan::list(storage, dir)?.segments;
-        let links = Links::of(Gathered::look(storage, listed)?);
+        let listing = scan::list(storage, dir)?;
+        let mut links = Links::of(Gathered::look(storage, listing.segments)?);
         let scans = scan_links(storage, &links.chain.links, progress)?;
-        let Some(last) = links.chain.links.last() else {
+        let (Some(first), Some(last)) = (links.chain.links.first(), links.chain.links.last())
+        else {
             return Err(match links.aside.first() {
                 Some(unproved) => unproved.damaged(),
                 None => LogError::NoLog { dir: dir.to_owned() },
             });
         };
+        let (first, last) = (first.header, last.header);
+        let chosen = checkpoint::choose(storage, listing.checkpoints, Some(last.log_id))?;
+        let head = chosen.checkpoint.as_ref().map(|checkpoint| *checkpoint.head());
+        let known = head.map(|head| Known { durable: head.durable, crashed: head.crashed });
+        let needed = head.filter(|head| head.replay_from < first.prev_end);
+        if needed.is_some() {
+            links.holes.push(Hole { before: 0, end: first.prev_end });
+        }
         let boot_id = storage.boot_id()?;
-        let durable = recovery::durable(&links.chain.links, &scans);
+        let durable = recovery::durable(&links.chain.links, &scans, &known.unwrap_or_default());
         let mut plan = Self { durable, ..Self::default() };
+        plan.set_checkpoints_aside(&chosen);
+        let begins = needed.map(|head| head.replay_from);
         let mut ends = Vec::with_capacity(scans.len());
         for (index, scan) in scans.iter().enumerate() {
-            plan.bridge(dir, boot_id, &links, index, ends.last().copied());
+            plan.bridge(dir, boot_id, &links, index, ends.last().copied().or(begins));
             let mended = plan.mend(storage, &links, &scans, index, boot_id)?;
             plan.repair.segments += 1;
             plan.repair.frames += scan.frames;
@@ -350,10 +363,11 @@ impl Plan {
             ends.push(mended.end);
         }
         let stand_in = (links.aside.iter())
-            .filter_map(|one| extent(one, &last.header).map(|extent| (one, extent)))
-            .max_by_key(|(one, _)| one.name_base);
-        if let Some((_, extent)) = stand_in {
-            plan.stand_in(dir, boot_id, &last.header, mended_end(&ends), extent)?;
+            .filter_map(|one| extent(one, &last))
+            .chain(lost_end(&last, durable))
+            .max_by_key(|extent| extent.end);
+        if let Some(extent) = stand_in {
+            plan.stand_in(dir, boot_id, &last, mended_end(&ends), extent)?;
         }
         for one in &links.aside {
             plan.set_aside(one);
@@ -440,10 +454,13 @@ impl Plan {
         let (Some(hole), Some(prev_end)) = (hole, previous_end) else {
             return;
         };
-        let (previous, next) =
-            (&links.chain.links[index - 1].header, &links.chain.links[index].header);
+        let next = &links.chain.links[index].header;
+        let before = index.checked_sub(1).map(|before| links.chain.links[before].header);
+        // Of a predecessor before the first one no more is known than its salt.
+        let previous = &before.unwrap_or(SegmentHeader { salt: next.prev_salt, ..*next });
         let below = hole.end - hole.end % SEGMENT_BYTES_MIN;
         let base = if hole.end == next.base { hole.end - SEGMENT_BYTES_MIN } else { below };
+        let prev_end = prev_end.min(base);
         let header = SegmentHeader {
             boot_id,
             base,
@@ -466,7 +483,7 @@ impl Plan {
         let header = SegmentHeader {
             boot_id,
             base: extent.start,
-            capacity: extent.end - extent.start,
+            capacity: (extent.end - extent.start).next_multiple_of(SEGMENT_BYTES_MIN),
             salt: random_u64(dir)?,
             ..self.stands_behind(last, last_end, extent.start)
         };
@@ -497,17 +514,19 @@ impl Plan {
     }
 
     fn set_aside(&mut self, listed: &Listed) {
+        let (file, what) = (listed.path.clone(), DamageKind::SegmentHeader);
         let at = Position::from_u64(listed.name_base).unwrap_or(Position::of(0));
-        self.repair.remedies.push(Remedy {
-            damage: Damage {
-                file: listed.path.clone(),
-                offset: 0,
-                what: DamageKind::SegmentHeader,
-            },
-            lost: at..at,
-            kind: RemedyKind::SetAside,
-        });
+        let damage = Damage { file, offset: 0, what };
+        self.repair.remedies.push(Remedy { damage, lost: at..at, kind: RemedyKind::SetAside });
         self.aside.push(listed.path.clone());
+    }
+
+    fn set_checkpoints_aside(&mut self, chosen: &Chosen) {
+        let at = Position::of(0);
+        for damage in chosen.damages() {
+            self.aside.push(damage.file.clone());
+            self.repair.remedies.push(Remedy { damage, lost: at..at, kind: RemedyKind::SetAside });
+        }
     }
 
     /// Does it. Answers where the originals are.
@@ -552,6 +571,12 @@ fn extent(aside: &Listed, last: &SegmentHeader) -> Option<Range<u64>> {
     possible.then(|| base..base + capacity)
 }
 
+/// The last positions that were durable, where the segments end before them: as many as the smallest segment holds.
+fn lost_end(last: &SegmentHeader, durable: u64) -> Option<Range<u64>> {
+    let base = durable.checked_sub(1)? / SEGMENT_BYTES_MIN * SEGMENT_BYTES_MIN;
+    (last.capacity_end() < durable).then_some(base..durable)
+}
+
 /// Behind the last byte from `at` on that is not zero, where a frame may start.
 fn written_end(storage: &dyn Storage, link: &Link, at: u64) -> Result<u64, StorageError> {
     let path = &link.listed.path;
@@ -578,7 +603,8 @@ fn scan_links(
 ) -> Result<Vec<Scan>, StorageError> {
     let total = links.iter().map(|link| link.stop - link.header.base).sum();
     let progress = Mutex::new((0, progress));
-    scan_all(storage, links, &|bytes| {
+    let ranges: Vec<_> = links.iter().map(|link| link.header.base..link.stop).collect();
+    scan_all(storage, links, &ranges, &|bytes| {
         let mut progress = progress.lock();
         progress.0 += bytes;
         let done = progress.0;
