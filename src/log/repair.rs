@@ -352,6 +352,13 @@ impl Plan {
         let mut plan = Self { durable, ..Self::default() };
         plan.set_checkpoints_aside(&chosen);
         let begins = needed.map(|head| head.replay_from);
+        let stand_in = (links.aside.iter())
+            .filter_map(|one| extent(one, &last))
+            .chain(lost_end(&last, durable))
+            .max_by_key(|extent| extent.end);
+        links
+            .holes
+            .extend(stand_in.iter().map(|extent| Hole { before: scans.len(), end: extent.end }));
         let mut ends = Vec::with_capacity(scans.len());
         for (index, scan) in scans.iter().enumerate() {
             plan.bridge(dir, boot_id, &links, index, ends.last().copied().or(begins));
@@ -362,12 +369,8 @@ impl Plan {
             plan.fix(dir, &links.chain.links[index], links.proofs[index], &mended);
             ends.push(mended.end);
         }
-        let stand_in = (links.aside.iter())
-            .filter_map(|one| extent(one, &last))
-            .chain(lost_end(&last, durable))
-            .max_by_key(|extent| extent.end);
-        if let Some(extent) = stand_in {
-            plan.stand_in(dir, boot_id, &last, mended_end(&ends), extent)?;
+        if let (Some(extent), Some(end)) = (stand_in, ends.last()) {
+            plan.stand_in(dir, boot_id, &last, *end, extent)?;
         }
         for one in &links.aside {
             plan.set_aside(one);
@@ -385,9 +388,9 @@ impl Plan {
         boot_id: u128,
     ) -> Result<Mended, StorageError> {
         let all = &links.chain.links;
-        let (link, last) = (&all[index], index + 1 == all.len());
+        let (link, bridged) = (&all[index], links.has_hole_before(index + 1));
         // Whatever the rule for a torn tail says: what comes behind is kept.
-        let forced = links.has_hole_before(index + 1) || links.proofs[index] == Proof::Frames;
+        let forced = bridged || links.proofs[index] == Proof::Frames;
         let mut mended = Mended { pads: Vec::new(), end: link.stop };
         for (verdict, anomaly) in recovery::verdicts(all, scans, index, self.durable, boot_id) {
             let damaged = match verdict {
@@ -400,7 +403,7 @@ impl Plan {
             let mut until = anomaly.until;
             if trails {
                 let written = written_end(storage, link, anomaly.at)?;
-                let known = if last { self.durable } else { 0 };
+                let known = if bridged { 0 } else { self.durable };
                 until = written.max(known).clamp(anomaly.at, link.stop);
                 mended.end = until;
             }
@@ -552,10 +555,6 @@ impl Plan {
         }
         Ok(originals)
     }
-}
-
-fn mended_end(ends: &[u64]) -> u64 {
-    ends.last().copied().unwrap_or(0)
 }
 
 /// The positions of a segment that was set aside behind the end of the log, if its name can be true.
