@@ -54,6 +54,10 @@
 //! disk limit, then [`AppendError::Full`]; what may go is the caller's to say: [`Log::trim`].
 
 mod archive;
+#[cfg(test)]
+mod aside;
+mod backup;
+mod beside;
 mod checkpoint;
 #[cfg(test)]
 mod crash;
@@ -82,6 +86,7 @@ pub(crate) mod tail;
 mod write;
 
 pub use archive::{Archive, SegmentInfo, Verification, verify};
+pub use backup::Backup;
 pub use checkpoint::{BODY_BYTES_MAX as CHECKPOINT_BODY_BYTES_MAX, Checkpoint};
 pub use error::{
     Action, AppendError, Cause, Damage, DamageKind, LogError, StorageError, SyncError,
@@ -385,6 +390,29 @@ impl Log {
     pub fn trim(&self, before: Position) -> Result<Trimmed, LogError> {
         let floor = self.shared.checkpoints.lock().floor().unwrap_or(u64::MAX);
         self.shared.trim(before.as_u64().min(floor))
+    }
+
+    /// Copies the log as it is now to `to`, a new directory, while it goes on; the copy opens as a log by itself, as after a
+    /// crash of the owner. Full segments are linked where the file system can, and copied elsewhere; `progress` hears of the
+    /// bytes done and of how many there are. What is committed now is made durable first, and is in it.
+    ///
+    /// `to` has its name only when all is there and durable; until then it is called `to.partial`. A link shares the bytes
+    /// of the disk: it keeps against mistakes, not against that disk.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NotEmpty`] if something is in the way; [`LogError::Sync`], [`LogError::Storage`]: there is no copy.
+    pub fn backup(
+        &self,
+        to: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Backup, LogError> {
+        let trimming = self.shared.trimming.lock();
+        let checkpoint = self.checkpoint();
+        let end = self.sync()?.as_u64();
+        let table = self.shared.segments.snapshot();
+        drop(trimming);
+        backup::backup(&self.shared, checkpoint, (&table, end), to, progress)
     }
 
     /// The log's identity: random, made once, the same in each of its files.

@@ -637,7 +637,7 @@ fn keep(storage: &dyn Storage, path: &Path, originals: &Path) -> Result<(), Stor
 }
 
 /// Writes a PAD over the positions `pad` of a segment.
-fn write_pad(
+pub(crate) fn write_pad(
     file: &dyn Stored,
     header: &SegmentHeader,
     pad: &Range<u64>,
