@@ -153,23 +153,23 @@ fn a_log_at_rest_is_copied_as_the_next_open_would_find_it() {
     let (dir, beside, to) =
         (home.path().join("log"), home.path().join("beside"), home.path().join("copy"));
     let log = Log::open(&dir, options()).unwrap();
-    (0..300).for_each(|number| append(&log, number));
-    std::mem::forget(log.shared.reserve(64, Budget::Publish).unwrap());
-    (300..330).for_each(|number| append(&log, number));
+    (0..600).for_each(|number| append(&log, number));
+    let _never_filled = log.shared.reserve(64, Budget::Publish).unwrap();
+    (600..630).for_each(|number| append(&log, number));
     // As a kill would leave it: its files, copied while it stands.
     std::fs::create_dir(&beside).unwrap();
     for entry in std::fs::read_dir(&dir).unwrap() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, beside.join(path.file_name().unwrap())).unwrap();
     }
+    std::mem::forget(log); // its gap would hold up its closing
     let archive = Archive::open(&beside).unwrap();
     let backup = archive.backup(&to, &mut |_, _| {}).unwrap();
     assert!(backup.linked > 0 && backup.linked < backup.segments, "{backup:?}");
     let whole = verify(&to, &mut |_, _| {}).unwrap();
     assert_eq!((whole.damages.len(), whole.holes), (0, 0));
     let copied = Archive::open(&to).unwrap();
-    assert!(numbers(copied.reader(copied.start())).into_iter().eq(0..330));
-    std::mem::forget(log); // its gap would hold up its closing
+    assert!(numbers(copied.reader(copied.start())).into_iter().eq(0..630));
 }
 
 #[test]

@@ -67,6 +67,7 @@ mod disk;
 mod error;
 mod fault;
 mod format;
+mod frames;
 #[cfg(test)]
 mod golden;
 mod group;
@@ -92,6 +93,7 @@ pub use error::{
     Action, AppendError, Cause, Damage, DamageKind, LogError, StorageError, SyncError,
 };
 pub use format::Position;
+pub use frames::{FrameInfo, FrameState, frames};
 pub use options::LogOptions;
 pub use reader::{Reader, RecordRef};
 pub use repair::{Remedy, RemedyKind, Repair, RepairMode, repair};

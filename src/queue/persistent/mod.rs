@@ -37,11 +37,11 @@ mod inspect;
 mod source;
 mod writer;
 
-pub use inspect::Inspection;
+pub use inspect::{Inspection, RecordInfo};
 
 use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
-use crate::log::{AppendError, Appended, Budget, Log, Position, Record, RecordRef};
+use crate::log::{AppendError, Appended, Backup, Budget, Log, Position, Record, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::queue::gate::Gate;
 use crate::queue::records::{self, Encoded, Outcome, Settled};
@@ -542,6 +542,15 @@ impl Queue for PersistentQueue {
     fn sync(&self) -> Result<(), QueueError> {
         self.shared.write_settlements()?;
         self.shared.log.sync().map(drop).map_err(|error| storage("sync the log", error))
+    }
+
+    fn backup(
+        &self,
+        to: &std::path::Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Backup, QueueError> {
+        self.shared.write_settlements()?;
+        self.shared.log.backup(to, progress).map_err(|error| storage("copy the log", error))
     }
 
     fn refuse(&self) {
