@@ -77,6 +77,7 @@ mod live;
 mod open;
 mod options;
 mod prepare;
+mod preparer;
 mod reader;
 mod recovery;
 mod repair;

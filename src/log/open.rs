@@ -324,7 +324,7 @@ fn start_housekeeper(shared: &Arc<Shared>) -> Result<thread::JoinHandle<()>, Log
     let theirs = shared.clone();
     let started = thread::Builder::new()
         .name("millstream-log".to_owned())
-        .spawn(move || theirs.preparer.run(&theirs))
+        .spawn(move || theirs.preparer.run(&*theirs))
         .map_err(StorageError::on(Action::Start, &shared.dir))?;
     Ok(started)
 }
