@@ -206,7 +206,7 @@ impl Engine {
         &self,
         to: impl AsRef<std::path::Path>,
         progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<crate::queue::Backup, QueueError> {
+    ) -> Result<crate::queue::persistent::Backup, QueueError> {
         self.inner.queue.backup(to.as_ref(), progress)
     }
 

@@ -33,6 +33,9 @@ use crate::sync::Arc;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Hears of the bytes done, and of how many there are.
+pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
 /// What a backup is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -89,6 +89,7 @@ mod write;
 
 pub use archive::{Archive, SegmentInfo, Verification, verify};
 pub use backup::Backup;
+pub(crate) use backup::Progress;
 pub use checkpoint::{BODY_BYTES_MAX as CHECKPOINT_BODY_BYTES_MAX, Checkpoint};
 pub use error::{
     Action, AppendError, Cause, Damage, DamageKind, LogError, StorageError, SyncError,

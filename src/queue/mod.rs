@@ -29,7 +29,7 @@ pub(crate) mod window;
 use crate::clock::Clock;
 use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
-pub use crate::log::Backup;
+use crate::log::{Backup, Progress};
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::metrics::{Event, Recorder, Times};
 use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
@@ -468,15 +468,8 @@ pub(crate) trait Queue: Send + Sync {
     fn depth(&self) -> QueueDepth;
     /// Makes everything accepted and settled so far as durable as the kind can.
     fn sync(&self) -> Result<(), QueueError>;
-    /// Copies it, as it is now, to a new directory, where it opens by itself.
-    fn backup(
-        &self,
-        _to: &std::path::Path,
-        _progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Backup, QueueError> {
-        let kind = self.capabilities().kind;
-        Err(QueueError::Unsupported { kind, what: "be copied to a directory" })
-    }
+    /// Copies it to a new directory.
+    fn backup(&self, to: &std::path::Path, progress: Progress<'_>) -> Result<Backup, QueueError>;
     /// From now on a publish is refused as closed. Returns when every one that was accepted has arrived: what
     /// [`Queue::depth`] tells afterwards misses none.
     fn refuse(&self);

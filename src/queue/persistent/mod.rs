@@ -37,11 +37,12 @@ mod inspect;
 mod source;
 mod writer;
 
+pub use crate::log::Backup;
 pub use inspect::{Inspection, RecordInfo};
 
 use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
-use crate::log::{AppendError, Appended, Backup, Budget, Log, Position, Record, RecordRef};
+use crate::log::{AppendError, Appended, Budget, Log, Position, Progress, Record, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::queue::gate::Gate;
 use crate::queue::records::{self, Encoded, Outcome, Settled};
@@ -57,6 +58,7 @@ use crate::sync::{Arc, AtomicI64, AtomicU8, Mutex, Ordering, thread};
 use smallvec::{SmallVec, smallvec};
 use source::PersistentSource;
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use writer::write_lingering;
 
 /// What a receipt promises, for a persistent queue.
@@ -544,11 +546,7 @@ impl Queue for PersistentQueue {
         self.shared.log.sync().map(drop).map_err(|error| storage("sync the log", error))
     }
 
-    fn backup(
-        &self,
-        to: &std::path::Path,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Backup, QueueError> {
+    fn backup(&self, to: &Path, progress: Progress<'_>) -> Result<Backup, QueueError> {
         self.shared.write_settlements()?;
         self.shared.log.backup(to, progress).map_err(|error| storage("copy the log", error))
     }
