@@ -200,8 +200,8 @@ fn a_second_owner_is_told_who_has_the_directory() {
         let said =
             format!("in use: the log in {} is open already, by process {pid}", dir.display());
         assert_eq!(error.to_string(), said);
-        let looking = Inspection::open(&dir).map(drop).unwrap_err();
-        assert!(matches!(looking, OpenError::InUse { .. }), "{looking:?}");
+        let looking = verify(&dir, &mut |_, _| {}).unwrap_err();
+        assert!(matches!(looking, LogError::Locked { .. }), "{looking:?}");
     };
     let engine = Engine::open(config(&dir)).unwrap();
     told(std::process::id());

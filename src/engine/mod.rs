@@ -199,6 +199,21 @@ impl Engine {
         self.inner.queue.sync()
     }
 
+    /// Copies the queue, as it is now, to `to`, a new directory, while the engine goes on; the copy opens as a queue by
+    /// itself. What is settled by now is written first; what is in hands comes again there. `progress` hears of the bytes
+    /// done and of how many there are. See [`Log::backup`](crate::log::Log::backup).
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unsupported`] for a kind that keeps nothing; [`QueueError::Storage`]: there is no copy.
+    pub fn backup(
+        &self,
+        to: impl AsRef<std::path::Path>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<crate::queue::persistent::Backup, QueueError> {
+        self.inner.queue.backup(to.as_ref(), progress)
+    }
+
     /// Ends the engine: refuses publishes, lets handlers and subscribers drain what was accepted for at most
     /// `deadline`, writes every settlement, and says what is left. Waits at most as long for a handler that runs;
     /// one that runs on keeps its message, which comes again when a persistent queue is opened the next time.

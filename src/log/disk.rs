@@ -96,6 +96,8 @@ pub(crate) trait Storage: Debug + Send + Sync {
     /// Makes a file that only its owner may read, or empties it.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn Stored>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives the file at `from` the name `to` as well.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
@@ -188,6 +190,10 @@ impl Storage for DiskStorage {
         std::fs::rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
     }
@@ -276,6 +282,34 @@ pub(crate) fn publish(
     storage.rename(&temporary, path).map_err(StorageError::on(Action::Rename, path))?;
     sync_dir(storage, dir)?;
     Ok(file)
+}
+
+/// Copied at a time.
+const COPY_PIECE_BYTES: usize = 256 << 10;
+
+/// Fills `to`, which is new, with the first `bytes` of `from`. Pieces of nothing but zeros stay holes.
+pub(crate) fn copy(
+    from: (&dyn Stored, &Path),
+    to: (&dyn Stored, &Path),
+    bytes: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), StorageError> {
+    storage::check_file_limit(bytes)
+        .and_then(|()| to.0.set_bytes(bytes))
+        .map_err(StorageError::on(Action::Allocate, to.1))?;
+    let mut buffer = vec![0; COPY_PIECE_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let piece = (bytes - at).min(COPY_PIECE_BYTES as u64) as usize;
+        let piece = &mut buffer[..piece];
+        from.0.read_at(piece, at).map_err(StorageError::on(Action::Read, from.1))?;
+        if piece.iter().any(|byte| *byte != 0) {
+            to.0.write_at(piece, at).map_err(StorageError::on(Action::Write, to.1))?;
+        }
+        at += piece.len() as u64;
+        progress(piece.len() as u64);
+    }
+    Ok(())
 }
 
 /// Makes a segment file. The space behind the header is a hole; see [`prepare`].

@@ -30,6 +30,8 @@ pub enum Action {
     Sync,
     /// Give a file its final name.
     Rename,
+    /// Give a file a second name.
+    Link,
     /// Remove a file.
     Remove,
     /// Start the housekeeping thread.
@@ -51,6 +53,7 @@ impl Action {
             Self::Map => "map",
             Self::Sync => "sync",
             Self::Rename => "rename",
+            Self::Link => "link",
             Self::Remove => "remove",
             Self::Start => "start a thread for",
             Self::Random => "draw random bytes for",
@@ -142,6 +145,10 @@ pub enum DamageKind {
     FrameBody,
     /// The checksum holds, but the inside is impossible.
     FrameInside,
+    /// The whole segment is not there.
+    SegmentMissing,
+    /// The segment lies under another one's name.
+    SegmentName,
     /// The checkpoint is not whole.
     Checkpoint,
 }
@@ -154,6 +161,8 @@ impl DamageKind {
             Self::FrameHeader => "a frame header is damaged",
             Self::FrameBody => "a frame's body is damaged",
             Self::FrameInside => "a frame's inside is impossible",
+            Self::SegmentMissing => "the segment is missing",
+            Self::SegmentName => "the segment has another one's name",
             Self::Checkpoint => "the checkpoint is damaged",
         }
     }
@@ -207,6 +216,12 @@ pub enum LogError {
         dir: PathBuf,
         /// The kind of file system.
         kind: &'static str,
+    },
+    /// The directory is to be made, and something is in it.
+    #[error("{} is not empty", dir.display())]
+    NotEmpty {
+        /// The directory given.
+        dir: PathBuf,
     },
     /// There is no log here to look at.
     #[error("no log in {}", dir.display())]

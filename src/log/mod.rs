@@ -55,14 +55,21 @@
 //! disk limit, then [`AppendError::Full`]; what may go is the caller's to say: [`Log::trim`].
 
 mod archive;
+#[cfg(test)]
+mod aside;
+mod backup;
+mod beside;
 mod checkpoint;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod damage;
 mod disk;
 mod error;
 mod fault;
 mod filesystem;
 mod format;
+mod frames;
 #[cfg(feature = "async")]
 mod future;
 #[cfg(fuzzing)]
@@ -71,6 +78,7 @@ pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod group;
+mod heal;
 #[cfg(test)]
 mod live;
 mod open;
@@ -81,6 +89,7 @@ mod prepare;
 mod preparer;
 mod reader;
 mod recovery;
+mod repair;
 mod scan;
 mod segment;
 #[cfg(test)]
@@ -91,16 +100,20 @@ pub(crate) mod tail;
 mod write;
 
 pub use archive::{Archive, SegmentInfo, Verification, verify};
+pub use backup::Backup;
+pub(crate) use backup::Progress;
 pub use checkpoint::{BODY_BYTES_MAX as CHECKPOINT_BODY_BYTES_MAX, Checkpoint};
 pub use error::{
     Action, AppendError, Cause, Damage, DamageKind, LogError, StorageError, SyncError,
 };
 pub use filesystem::{FileSystem, Syncing};
 pub use format::Position;
+pub use frames::{FrameInfo, FrameState, frames};
 #[cfg(feature = "async")]
 pub use future::DurableFuture;
 pub use options::LogOptions;
 pub use reader::{Reader, RecordRef};
+pub use repair::{Remedy, RemedyKind, Repair, RepairMode, repair};
 pub use syncer::{SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN};
 pub use tail::Budget;
 
@@ -418,6 +431,29 @@ impl Log {
     /// What the log lies on, and what a sync is worth there.
     pub fn file_system(&self) -> FileSystem {
         self.shared.file_system
+    }
+
+    /// Copies the log as it is now to `to`, a new directory, while it goes on; the copy opens as a log by itself, as after a
+    /// crash of the owner. Full segments are linked where the file system can, and copied elsewhere; `progress` hears of the
+    /// bytes done and of how many there are. What is committed now is made durable first, and is in it.
+    ///
+    /// `to` has its name only when all is there and durable; until then it is called `to.partial`. A link shares the bytes
+    /// of the disk: it keeps against mistakes, not against that disk.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NotEmpty`] if something is in the way; [`LogError::Sync`], [`LogError::Storage`]: there is no copy.
+    pub fn backup(
+        &self,
+        to: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Backup, LogError> {
+        let trimming = self.shared.trimming.lock();
+        let checkpoint = self.checkpoint();
+        let end = self.sync()?.as_u64();
+        let table = self.shared.segments.snapshot();
+        drop(trimming);
+        backup::backup(&self.shared, checkpoint, (&table, end), to, progress)
     }
 
     /// The log's identity: random, made once, the same in each of its files.

@@ -190,6 +190,40 @@ pub(crate) fn scan(
     Ok(found)
 }
 
+/// Shows what is in `range` of a segment, place by place, until `show` answers `false`: where it is, where the next place
+/// is, and the frame, or what stands in its stead. Answers whether `show` wants more.
+pub(crate) fn places(
+    storage: &dyn Storage,
+    listed: &Listed,
+    header: &SegmentHeader,
+    range: Range<u64>,
+    show: &mut dyn FnMut(Range<u64>, Option<FrameHeader>, Option<Anomalous>) -> bool,
+) -> Result<bool, StorageError> {
+    let file = open(storage, &listed.path)?;
+    let window = Window::new(&*file, &listed.path)?;
+    let mut walk = Walk {
+        window,
+        header: *header,
+        stop: range.end,
+        unchecked: false,
+        found: Scan::default(),
+    };
+    let mut at = range.start;
+    while at < range.end {
+        let frame = match walk.read(at)? {
+            HeaderRead::Good(frame) => Some(frame),
+            HeaderRead::Zero | HeaderRead::Bad => None,
+        };
+        let next = walk.step(at)?;
+        let instead = walk.found.anomalies.pop().map(|anomaly| anomaly.what);
+        if !show(at..next, frame, instead) {
+            return Ok(false);
+        }
+        at = next;
+    }
+    Ok(true)
+}
+
 struct Walk<'a> {
     window: Window<'a>,
     header: SegmentHeader,

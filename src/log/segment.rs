@@ -84,6 +84,11 @@ impl Segment {
         self.seal
     }
 
+    /// Its file.
+    pub fn stored(&self) -> &dyn Stored {
+        &*self.file
+    }
+
     /// Its bytes.
     pub fn map(&self) -> &Map {
         &self.map

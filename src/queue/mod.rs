@@ -30,6 +30,7 @@ pub(crate) mod window;
 use crate::clock::Clock;
 use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
+use crate::log::{Backup, Progress};
 use crate::message::{Envelope, Message, Topic};
 use crate::metrics::{Event, Recorder, Times};
 use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
@@ -451,6 +452,8 @@ pub(crate) trait Queue: Send + Sync {
     fn wait_durable_async(&self, receipt: &Receipt) -> DurableWait;
     /// How far everything is durable, for a kind that knows.
     fn durability(&self) -> Option<DurabilityStats>;
+    /// Copies it to a new directory.
+    fn backup(&self, to: &std::path::Path, progress: Progress<'_>) -> Result<Backup, QueueError>;
     /// From now on a publish is refused as closed. Returns when every one that was accepted has arrived: what
     /// [`Queue::depth`] tells afterwards misses none.
     fn refuse(&self);

@@ -435,6 +435,15 @@ impl Storage for SimStorage {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.before("link to", to);
+        disk.changed = true;
+        let number = disk.number_of(from)?;
+        disk.account.name(to, Some(number), None);
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         disk.before("remove", path);

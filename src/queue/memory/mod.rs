@@ -411,6 +411,15 @@ impl Queue for MemoryQueue {
         None
     }
 
+    fn backup(
+        &self,
+        _to: &std::path::Path,
+        _progress: crate::log::Progress<'_>,
+    ) -> Result<crate::log::Backup, QueueError> {
+        let kind = self.capabilities().kind;
+        Err(QueueError::Unsupported { kind, what: "be copied to a directory" })
+    }
+
     fn refuse(&self) {
         self.shared.credits.close();
         // A publisher that has its credits works with routes, or under the lock: once those routes are let go, every

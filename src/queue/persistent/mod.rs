@@ -39,11 +39,12 @@ mod power;
 mod source;
 mod writer;
 
-pub use inspect::Inspection;
+pub use crate::log::Backup;
+pub use inspect::{Inspection, RecordInfo};
 
 use crate::error::{Cause, PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
-use crate::log::{AppendError, Appended, Budget, Log, Position, Record, RecordRef};
+use crate::log::{AppendError, Appended, Budget, Log, Position, Progress, Record, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
 #[cfg(feature = "async")]
 use crate::queue::DurableWait;
@@ -62,6 +63,7 @@ use crate::sync::{Arc, AtomicI64, AtomicU8, AtomicU64, Mutex, Ordering, thread};
 use smallvec::{SmallVec, smallvec};
 use source::PersistentSource;
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use writer::write_lingering;
 
 const OPEN: u8 = 0;
@@ -581,6 +583,11 @@ impl Queue for PersistentQueue {
             last_sync_age: log.last_sync_age,
             poisoned: log.poisoned.map(|failure| failure as Cause),
         })
+    }
+
+    fn backup(&self, to: &Path, progress: Progress<'_>) -> Result<Backup, QueueError> {
+        self.shared.write_settlements()?;
+        self.shared.log.backup(to, progress).map_err(|error| storage("copy the log", error))
     }
 
     fn refuse(&self) {
