@@ -241,6 +241,9 @@ impl Syncing for FullSegments<'_> {
     }
 
     fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
+        let view = self.0.segments.view();
+        let full = |one: &&Arc<Segment>| range.start < one.end && one.end <= range.end;
+        view.table().list().iter().filter(full).for_each(|segment| segment.unload());
         self.0.sync(range)
     }
 }

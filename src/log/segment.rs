@@ -111,6 +111,13 @@ impl Segment {
             .map_err(StorageError::on(Action::Sync, &self.path))
     }
 
+    /// Before the sync of a segment that nobody writes to any more. A sync makes each dirty page that is mapped clean in
+    /// the page tables too, and for each of them interrupts every processor that this process runs on; a page that is not
+    /// mapped costs nothing of the kind.
+    pub fn unload(&self) {
+        self.map.unload();
+    }
+
     /// Gives back what lies behind `end`, but for one zero length word that ends the row of frames.
     pub fn trim(&self, end: u64) -> Result<(), StorageError> {
         let bytes = trimmed_bytes(&self.header, end);

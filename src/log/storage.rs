@@ -22,7 +22,7 @@
 use super::format::HEADER_PAGE_BYTES;
 use super::tail::{Claim, Seen};
 use crate::sync::AtomicU32;
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -97,6 +97,14 @@ impl Map {
         // SAFETY: they are inside the map, which outlives `self`; and below `committed`, which `Seen` proves, so
         // by [L1] and [L3] they are written, and nobody writes them again.
         unsafe { std::slice::from_raw_parts(from, bytes) }
+    }
+
+    /// Takes the whole map out of the page tables; its bytes stay where they are, in the page cache, and are mapped again
+    /// when they are looked at. A kernel that will not do it leaves all as it is.
+    pub fn unload(&self) {
+        // SAFETY: the map is shared and of a file (`new` makes no other), so the kernel hands the pages' contents to the
+        // file's cache, from which the next access has them back: no byte changes under anybody's reference.
+        let _ = unsafe { self.raw.unchecked_advise(UncheckedAdvice::DontNeed) };
     }
 
     /// Brings `bytes` bytes from `at` into memory, so that a read error is a value. Kernels before 5.14 cannot.
