@@ -109,10 +109,19 @@ impl Map {
 
     /// Brings `bytes` bytes from `at` into memory, so that a read error is a value. Kernels before 5.14 cannot.
     pub fn populate(&self, at: u64, bytes: usize) -> io::Result<()> {
+        self.advise(Advice::PopulateRead, at, bytes)
+    }
+
+    /// Makes the pages of `bytes` bytes from `at` ready to be stored to, which makes them dirty. Kernels before 5.14 cannot.
+    pub fn populate_write(&self, at: u64, bytes: usize) -> io::Result<()> {
+        self.advise(Advice::PopulateWrite, at, bytes)
+    }
+
+    fn advise(&self, advice: Advice, at: u64, bytes: usize) -> io::Result<()> {
         let page = HEADER_PAGE_BYTES as usize;
         let offset = self.offset(at, bytes);
         let start = offset - offset % page;
-        match self.raw.advise_range(Advice::PopulateRead, start, offset + bytes - start) {
+        match self.raw.advise_range(advice, start, offset + bytes - start) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
             other => other,
         }

@@ -195,7 +195,8 @@ impl Shared {
 
     fn look_ahead(&self, end: u64) {
         let limit = self.tail.limit();
-        if limit < end + self.low_water() && limit < self.tail.settle_max() {
+        let short = limit < end + self.low_water() && limit < self.tail.settle_max();
+        if short || (self.preparer.runs_cold(end) && end < limit) {
             self.preparer.kick();
         }
     }
