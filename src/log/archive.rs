@@ -5,16 +5,18 @@
 //! out while they look, by a shared lock, and are refused while there is one.
 
 use super::Action;
+use super::checkpoint::{self, Checkpoint, Checkpoints};
 use super::disk::{DirectoryLock, DiskStorage, Storage, lock_shared};
 use super::error::{Damage, DamageKind, LogError, StorageError};
 use super::fault::Faults;
 use super::format::{HeaderFault, Position};
 use super::group::GroupSync;
-use super::open::{Found, scan_all};
+use super::open::{self, Found, scan_all};
+use super::options::Sizes;
 use super::prepare::Preparer;
 use super::reader::{self, Reader, RecordRef};
-use super::recovery::{self, Link, Verdict};
-use super::scan;
+use super::recovery::{self, Known, Link, Verdict};
+use super::scan::{self, Listing};
 use super::segment::{Segments, Table};
 use super::tail::{Bounds, Tail};
 use super::write::Shared;
@@ -44,7 +46,7 @@ pub struct SegmentInfo {
     pub end: Position,
     /// The file's size.
     pub file_bytes: u64,
-    /// Whole frames in it.
+    /// Whole frames in it, behind the checkpoint.
     pub frames: u64,
     /// Records in those, the ones in batches counted singly.
     pub records: u64,
@@ -78,6 +80,8 @@ impl Archive {
             created_ns: one.header.created_ns,
         });
         let segments = segments.collect();
+        let disk_max_bytes = sealed.iter().map(|segment| segment.file_bytes).sum();
+        let (durable, clean) = (found.plan.durable.min(end), found.plan.clean);
         let bounds = Bounds { start: end, segment_bytes, publish_max: end, settle_max: end };
         let tail = Tail::new(bounds);
         tail.refuse_all();
@@ -85,16 +89,17 @@ impl Archive {
             storage: Arc::new(DiskStorage),
             dir: dir.to_owned(),
             id,
-            segment_bytes,
-            disk_max_bytes: sealed.iter().map(|segment| segment.file_bytes).sum(),
+            sizes: Sizes { segment_bytes, disk_max_bytes },
+            trimming: Mutex::default(),
             tail,
             segments: Segments::new(Table::new(sealed, u64::MAX, segment_bytes)),
             group: GroupSync::new(end),
+            crashed: found.plan.crashed,
+            checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
             preparer: Preparer::default(),
             faults: Faults::default(),
             clock: SystemClock::new(),
         });
-        let (durable, clean) = (found.plan.durable.min(end), found.plan.clean);
         Ok(Self { shared, durable, clean, segments, _lock: lock })
     }
 
@@ -130,6 +135,11 @@ impl Archive {
     /// Did the last owner close the log?
     pub fn clean(&self) -> bool {
         self.clean
+    }
+
+    /// The newest whole checkpoint.
+    pub fn checkpoint(&self) -> Option<Arc<Checkpoint>> {
+        self.shared.checkpoints.lock().newest()
     }
 
     /// The segments, oldest first.
@@ -178,19 +188,20 @@ pub fn verify(
     let _lock = lock_shared(dir)?;
     let boot_id = DiskStorage.boot_id()?;
     let mut found = Verification::default();
-    let Some(links) = sound_links(dir, &mut found)? else {
+    let Some((links, known)) = sound_links(dir, &mut found)? else {
         return Ok(found);
     };
     // Of the last segment this is more than the file has: how far it is written, the scan finds out.
     let total = links.iter().map(|link| link.stop - link.header.base).sum();
     let progress = Mutex::new((0, progress));
-    let scans = scan_all(&DiskStorage, &links, &|bytes| {
+    let ranges: Vec<_> = links.iter().map(|link| link.header.base..link.stop).collect();
+    let scans = scan_all(&DiskStorage, &links, &ranges, &|bytes| {
         let mut progress = progress.lock();
         progress.0 += bytes;
         let done = progress.0;
         (progress.1)(done, total);
     })?;
-    let durable = recovery::durable(&links, &scans);
+    let durable = recovery::durable(&links, &scans, &known);
     for (index, (link, scan)) in links.iter().zip(&scans).enumerate() {
         found.frames += scan.frames;
         found.records += scan.records;
@@ -209,8 +220,11 @@ pub fn verify(
 
 /// The segments whose headers are sound; damaged ones are reported, and the rest is looked at all the same. `None` where
 /// they leave a gap, which the report of the damaged one explains.
-fn sound_links(dir: &Path, found: &mut Verification) -> Result<Option<Vec<Link>>, LogError> {
-    let segments = scan::list(&DiskStorage, dir)?.segments;
+fn sound_links(
+    dir: &Path,
+    found: &mut Verification,
+) -> Result<Option<(Vec<Link>, Known)>, LogError> {
+    let Listing { segments, checkpoints, .. } = scan::list(&DiskStorage, dir)?;
     let count = segments.len();
     found.segments = count as u64;
     let mut sound = Vec::with_capacity(count);
@@ -225,7 +239,16 @@ fn sound_links(dir: &Path, found: &mut Verification) -> Result<Option<Vec<Link>>
         }
     }
     match recovery::chain(&DiskStorage, sound) {
-        Ok(chain) => Ok(Some(chain.links)),
+        Ok(chain) => {
+            let log_id = chain.links.first().map(|link| link.header.log_id);
+            let chosen = checkpoint::choose(&DiskStorage, checkpoints, log_id)?;
+            found.damages.extend(chosen.damages());
+            let known = open::begin(&chain, &chosen).or_else(|error| match error {
+                LogError::Damaged(_) => Ok(Known::default()), // it is among the damages
+                other => Err(other),
+            })?;
+            Ok(Some((chain.links, known)))
+        }
         Err(LogError::SegmentMissing { .. }) if !found.damages.is_empty() => Ok(None),
         Err(error) => Err(error),
     }

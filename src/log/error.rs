@@ -128,6 +128,8 @@ pub enum DamageKind {
     FrameBody,
     /// The checksum holds, but the inside is impossible.
     FrameInside,
+    /// The checkpoint is not whole.
+    Checkpoint,
 }
 
 impl DamageKind {
@@ -138,6 +140,7 @@ impl DamageKind {
             Self::FrameHeader => "a frame header is damaged",
             Self::FrameBody => "a frame's body is damaged",
             Self::FrameInside => "a frame's inside is impossible",
+            Self::Checkpoint => "the checkpoint is damaged",
         }
     }
 }
@@ -214,6 +217,16 @@ pub enum LogError {
         /// The segment that has no predecessor.
         path: PathBuf,
     },
+    /// The log ends before a place that it was durable up to.
+    #[error("the log in {} ends at {end}, but it was durable up to {durable}", dir.display())]
+    EndMissing {
+        /// The log's directory.
+        dir: PathBuf,
+        /// Where the files end.
+        end: Position,
+        /// What the checkpoint says.
+        durable: Position,
+    },
     /// Data that was durable, or that a dead process cannot have torn, is damaged.
     #[error(transparent)]
     Damaged(Damage),
@@ -234,6 +247,17 @@ pub enum LogError {
         /// The position asked for.
         at: Position,
     },
+    /// The state that was to be laid down is too large.
+    #[error("a checkpoint of {bytes} bytes; the largest is {max}")]
+    CheckpointTooLarge {
+        /// The body's bytes.
+        bytes: u64,
+        /// The most that it may have.
+        max: u64,
+    },
+    /// What had to be durable first could not be made so.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
     /// No record starts at that position.
     #[error("no record starts at position {at}")]
     NoRecord {

@@ -10,6 +10,7 @@
 //!   read:    Reader, RecordRef: both checksums, once per frame        `reader.rs`
 //!   open:    list, scan, decide, act, then a NEW segment              `scan.rs`, `recovery.rs`, `open.rs`
 //!   ahead:   one housekeeping thread prepares segments                `prepare.rs`
+//!   reclaim: write_checkpoint, then trim                `checkpoint.rs`
 //!   bytes:   `format.rs`, the normative tables
 //!   files:   one seam to the file system               `disk.rs`; maps: `storage.rs`
 //! ```
@@ -49,10 +50,11 @@
 //!
 //! Linux. One owner per directory: see [`LogError::Locked`]; a child that forks without exec shares the lock, and whoever closes
 //! lets go for both. Files must
-//! not be changed by others while the log is open: one that is shrunk under its map kills the process. Nothing is reclaimed
-//! yet: the log grows to its disk limit, then [`AppendError::Full`].
+//! not be changed by others while the log is open: one that is shrunk under its map kills the process. The log grows to its
+//! disk limit, then [`AppendError::Full`]; what may go is the caller's to say: [`Log::trim`].
 
 mod archive;
+mod checkpoint;
 #[cfg(test)]
 mod crash;
 mod disk;
@@ -76,6 +78,7 @@ pub(crate) mod tail;
 mod write;
 
 pub use archive::{Archive, SegmentInfo, Verification, verify};
+pub use checkpoint::{BODY_BYTES_MAX as CHECKPOINT_BODY_BYTES_MAX, Checkpoint};
 pub use error::{
     Action, AppendError, Cause, Damage, DamageKind, LogError, StorageError, SyncError,
 };
@@ -84,7 +87,9 @@ pub use options::LogOptions;
 pub use reader::{Reader, RecordRef};
 pub use tail::Budget;
 
+use crate::clock::Clock;
 use crate::sync::{Arc, Mutex, thread};
+use checkpoint::Head;
 use format::{FRAME_ALIGN, FrameHeader, Kind};
 use std::io;
 use std::ops::Range;
@@ -141,10 +146,22 @@ pub struct Recovery {
     pub padded: u64,
     /// Files removed: left over, or prepared and never used.
     pub files_dropped: u64,
+    /// Checkpoints that were not whole: an older one was gone by, or the log from its beginning.
+    pub checkpoints_damaged: u64,
     /// Whole frames beyond the first hole after a power loss, dropped: nobody was told that they were durable.
     pub frames_discarded: u64,
     /// From the end to the end of the last of those, in bytes.
     pub bytes_discarded: u64,
+}
+
+/// What [`Log::trim`] removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trimmed {
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes of disk that they counted for.
+    pub bytes: u64,
 }
 
 /// Figures of a log.
@@ -289,7 +306,7 @@ impl Log {
 
     /// The largest body of a record, in bytes, that fits a frame of its own.
     pub fn record_bytes_max(&self) -> u64 {
-        self.shared.segment_bytes - FRAME_ALIGN - HEADER
+        self.shared.sizes.segment_bytes - FRAME_ALIGN - HEADER
     }
 
     /// How far the log is durable.
@@ -317,6 +334,54 @@ impl Log {
         Ok(committed)
     }
 
+    /// Lays down `body`, a state of the caller's that has everything below `replay_from` in it: what the next open finds
+    /// as [`Log::checkpoint`]. Makes everything durable first that is committed now. The two newest are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NotCommitted`], [`LogError::CheckpointTooLarge`]; [`LogError::Sync`] or [`LogError::Storage`] where
+    /// the disk failed: the checkpoints before are still there.
+    pub fn write_checkpoint(&self, replay_from: Position, body: &[u8]) -> Result<(), LogError> {
+        let durable = self.sync()?;
+        if durable < replay_from {
+            return Err(LogError::NotCommitted { at: replay_from });
+        }
+        let head = Head {
+            log_id: self.shared.id,
+            sequence: 0, // given by the writing
+            replay_from: replay_from.as_u64(),
+            durable: durable.as_u64(),
+            crashed: self.shared.crashed,
+            created_ns: self.shared.clock.now_ns(),
+        };
+        let Shared { storage, dir, checkpoints, .. } = &*self.shared;
+        checkpoints.lock().write(&**storage, dir, head, body)
+    }
+
+    /// The newest checkpoint: the one that the open went by, or one written since.
+    pub fn checkpoint(&self) -> Option<Arc<Checkpoint>> {
+        self.shared.checkpoints.lock().newest()
+    }
+
+    /// Does the log begin with the first segment that it ever had? Else earlier ones were trimmed.
+    pub fn is_whole(&self) -> bool {
+        let view = self.shared.segments.view();
+        view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
+    }
+
+    /// Removes the segments that lie below `before` as a whole. What either of the kept checkpoints needs stays, and so
+    /// do the segment that is appended to and what is not durable. The disk limit leaves room for as many new ones.
+    /// Records that are held stay good; a reader goes on to the end of the segment that it
+    /// is in, then, if it comes too late for the next, answers [`LogError::Expired`].
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Sync`], [`LogError::Storage`]: some may have been removed, oldest first; the rest is there.
+    pub fn trim(&self, before: Position) -> Result<Trimmed, LogError> {
+        let floor = self.shared.checkpoints.lock().floor().unwrap_or(u64::MAX);
+        self.shared.trim(before.as_u64().min(floor))
+    }
+
     /// The log's identity: random, made once, the same in each of its files.
     pub fn id(&self) -> u128 {
         self.shared.id
@@ -332,7 +397,7 @@ impl Log {
         LogStats {
             segments: there.clone().count(),
             disk_bytes: there.map(|segment| segment.file_bytes).sum(),
-            disk_max_bytes: self.shared.disk_max_bytes,
+            disk_max_bytes: self.shared.sizes.disk_max_bytes,
             start: self.start(),
             committed: self.committed(),
             durable: self.durable(),

@@ -5,6 +5,7 @@
 //! page cache shows what the disk does not have: 1.9), leftovers removed from the highest down, the new segment made,
 //! old ones trimmed. A crash between two steps leaves a log that the next open takes up.
 
+use super::checkpoint::{self, Checkpoints, Chosen};
 use super::disk::{self, Storage, Stored};
 use super::error::{Action, LogError, StorageError};
 use super::fault::Faults;
@@ -15,7 +16,7 @@ use super::format::{
 use super::group::GroupSync;
 use super::options::{LogOptions, Sizes};
 use super::prepare::{self, Preparer};
-use super::recovery::{self, Chain, Link, Plan};
+use super::recovery::{self, Chain, Known, Link, Plan};
 use super::scan::{self, Scan};
 use super::segment::{Segment, Segments, Table, trimmed_bytes};
 use super::storage::Access;
@@ -47,21 +48,23 @@ pub(crate) fn open(
     let header = next_header(dir, &found, sizes.segment_bytes, boot_id, clock.now_ns())?;
     let old = found.sealed(&*storage, false)?;
     let old_bytes = old.iter().map(|segment| segment.file_bytes).sum();
+    let recovery = recovered(&found, dropped);
     let shared = Arc::new(Shared {
         storage,
         dir: dir.to_owned(),
         id: header.log_id,
-        segment_bytes: sizes.segment_bytes,
-        disk_max_bytes: sizes.disk_max_bytes,
+        sizes,
         tail: Tail::new(bounds(&header, &sizes, old_bytes)),
         segments: Segments::new(Table::new(old, header.base, header.capacity)),
         group: GroupSync::new(header.base),
+        checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
+        trimming: Mutex::default(),
+        crashed: found.plan.crashed,
         preparer: Preparer::default(),
         faults: Faults::default(),
         clock,
     });
     shared.segments.push(Segment::create(&*shared.storage, dir, header)?);
-    let recovery = recovered(&found.plan, dropped);
     first_frame(&shared, &recovery)?;
     let housekeeper = start_housekeeper(&shared)?;
     let owned = Owned { lock: Some(lock), housekeeper: Some(housekeeper), closed: None };
@@ -71,6 +74,7 @@ pub(crate) fn open(
 /// What is on disk, and what it means.
 pub(crate) struct Found {
     pub chain: Chain,
+    pub chosen: Chosen,
     pub scans: Vec<Scan>,
     pub plan: Plan,
     pub temporaries: Vec<std::path::PathBuf>,
@@ -86,9 +90,17 @@ impl Found {
     ) -> Result<Self, LogError> {
         let listing = scan::list(storage, dir)?;
         let chain = recovery::chain(storage, listing.segments)?;
-        let scans = scan_all(storage, &chain.links, progress)?;
-        let plan = recovery::plan(&chain.links, &scans, boot_id)?;
-        Ok(Self { chain, scans, plan, temporaries: listing.temporaries })
+        let log_id = chain.links.first().map(|link| link.header.log_id);
+        let chosen = checkpoint::choose(storage, listing.checkpoints, log_id)?;
+        let known = begin(&chain, &chosen)?;
+        let ranges = chain.links.iter().map(|link| link.unknown(&known)).collect::<Vec<_>>();
+        let scans = scan_all(storage, &chain.links, &ranges, progress)?;
+        let plan = recovery::plan(&chain.links, &scans, &known, boot_id)?;
+        if plan.end < known.durable {
+            let (end, durable) = (Position::of(plan.end), Position::of(known.durable));
+            return Err(LogError::EndMissing { dir: dir.to_owned(), end, durable });
+        }
+        Ok(Self { chain, chosen, scans, plan, temporaries: listing.temporaries })
     }
 
     /// The links that the plan keeps.
@@ -122,16 +134,37 @@ impl Found {
     }
 }
 
-/// Scans all links, as many at a time as there are threads in the pool.
+/// Where the log begins: with its first segment, or with what the checkpoint needs.
+pub(crate) fn begin(chain: &Chain, chosen: &Chosen) -> Result<Known, LogError> {
+    let first = chain.links.first();
+    let Some(checkpoint) = &chosen.checkpoint else {
+        let beheaded = first.is_some_and(|link| link.header.prev_salt != 0);
+        return match chosen.damages().next().filter(|_| beheaded) {
+            Some(damage) => Err(damage.into()),
+            None => Ok(Known::default()),
+        };
+    };
+    let head = checkpoint.head();
+    if let Some(first) = first.filter(|link| head.replay_from < link.header.prev_end) {
+        return Err(LogError::SegmentMissing { path: first.listed.path.clone() });
+    }
+    Ok(Known { durable: head.durable, crashed: head.crashed })
+}
+
+/// Scans those ranges of the links, as many at a time as there are threads in the pool.
 pub(crate) fn scan_all(
     storage: &dyn Storage,
     links: &[Link],
+    ranges: &[Range<u64>],
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Scan>, StorageError> {
     links
         .par_iter()
-        .map(|link| {
-            scan::scan(storage, &link.listed, &link.header, link.stop, &mut |bytes| progress(bytes))
+        .zip(ranges)
+        .map(|(link, range)| {
+            scan::scan(storage, &link.listed, &link.header, range.clone(), &mut |bytes| {
+                progress(bytes)
+            })
         })
         .collect()
 }
@@ -246,18 +279,12 @@ fn next_header(
 }
 
 fn bounds(header: &SegmentHeader, sizes: &Sizes, old_bytes: u64) -> Bounds {
-    let capacity = header.capacity;
-    let allowed = (POSITION_MAX - header.base) / capacity;
-    let segments = sizes.segments_max(old_bytes).min(allowed);
-    Bounds {
-        start: header.base,
-        segment_bytes: capacity,
-        publish_max: header.base + (segments - 1) * capacity,
-        settle_max: header.base + segments * capacity,
-    }
+    let (publish_max, settle_max) = sizes.ends(header.base, old_bytes);
+    Bounds { start: header.base, segment_bytes: header.capacity, publish_max, settle_max }
 }
 
-fn recovered(plan: &Plan, files_dropped: u64) -> Recovery {
+fn recovered(found: &Found, files_dropped: u64) -> Recovery {
+    let plan = &found.plan;
     Recovery {
         clean: plan.clean || plan.kept == 0,
         end: Position::of(plan.end),
@@ -265,6 +292,7 @@ fn recovered(plan: &Plan, files_dropped: u64) -> Recovery {
         durable: Position::of(plan.durable.min(plan.end)),
         padded: plan.pads.len() as u64,
         files_dropped,
+        checkpoints_damaged: found.chosen.damaged.len() as u64,
         frames_discarded: plan.discarded_frames,
         bytes_discarded: plan.discarded_bytes,
     }

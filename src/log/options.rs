@@ -75,9 +75,13 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// How many new segments may be made beside `old_bytes` of old ones; at least one.
-    pub fn segments_max(&self, old_bytes: u64) -> u64 {
+    /// Where publishing and where everything ends, by the disk limit: new segments begin at `base`, and lie beside
+    /// `old_bytes` of old ones. There is room for one at least.
+    pub fn ends(&self, base: u64, old_bytes: u64) -> (u64, u64) {
         let left = self.disk_max_bytes.saturating_sub(old_bytes);
-        (left / (self.segment_bytes + HEADER_PAGE_BYTES)).max(1)
+        let allowed = (POSITION_MAX - base) / self.segment_bytes;
+        let segments = (left / (self.segment_bytes + HEADER_PAGE_BYTES)).max(1).min(allowed);
+        let end = |count: u64| base + count * self.segment_bytes;
+        (end(segments.saturating_sub(1)), end(segments))
     }
 }

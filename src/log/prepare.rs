@@ -95,7 +95,7 @@ impl Preparer {
         if end <= from {
             return;
         }
-        if !is_synced_now(shared.group.durable(), reserved, shared.segment_bytes) {
+        if !is_synced_now(shared.group.durable(), reserved, shared.sizes.segment_bytes) {
             let (view, range) = (shared.segments.view(), from..end);
             let live = view.table().list().iter().rev().take_while(|one| range.start < one.end);
             live.for_each(|segment| segment.warm_for_writing(&range));
@@ -206,7 +206,7 @@ impl Preparer {
         let step = step_bytes(shared);
         // A frame that does not fit the rest of its segment ends in the next one: further than a segment away.
         let needed = self.state.lock().needed;
-        let wanted = (reserved + shared.segment_bytes).max(needed).next_multiple_of(step);
+        let wanted = (reserved + shared.sizes.segment_bytes).max(needed).next_multiple_of(step);
         if limit >= wanted.min(shared.tail.settle_max()) {
             return None;
         }
@@ -282,7 +282,7 @@ struct FullSegments<'a>(&'a Shared);
 impl Syncing for FullSegments<'_> {
     fn upto(&self) -> u64 {
         let committed = self.0.tail.committed().end();
-        committed - committed % self.0.segment_bytes
+        committed - committed % self.0.sizes.segment_bytes
     }
 
     fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
@@ -299,7 +299,7 @@ pub(crate) fn first_step(shared: &Shared) -> Result<(), Arc<StorageError>> {
 }
 
 fn step_bytes(shared: &Shared) -> u64 {
-    STEP_BYTES.min(shared.segment_bytes)
+    STEP_BYTES.min(shared.sizes.segment_bytes)
 }
 
 #[cfg(test)]

@@ -130,7 +130,8 @@ impl Reader {
     ///
     /// [`LogError::Damaged`]: after a damaged body the next call goes on behind that frame, after a damaged header it
     /// answers the same again. [`LogError::NoRecord`] if the position this reader was made with is none.
-    /// [`LogError::Storage`] if the disk cannot be read.
+    /// [`LogError::Expired`] if what it was to read has been removed since. [`LogError::Storage`] if the disk cannot be
+    /// read.
     #[allow(clippy::should_implement_trait)] // `None` is not the end: more may be committed later.
     pub fn next(&mut self) -> Result<Option<RecordRef>, LogError> {
         loop {
@@ -176,6 +177,11 @@ impl Reader {
             return Ok(Some(holding.clone()));
         }
         let next = view.table().from(self.at).expect("committed lies beyond, so a segment does");
+        let start = self.shared.start();
+        if self.at < next.header.prev_end && self.at < start.as_u64() {
+            // It was removed since this reader came here.
+            return Err(LogError::Expired { at: Position::of(self.at), start });
+        }
         self.at = next.header.base;
         Ok(None)
     }

@@ -3,7 +3,7 @@
 //! A dead **process** leaves the page cache whole: a hole is a publish that never returned, and frames behind it may
 //! have been acknowledged, so the hole is padded (1.1). After a **power loss** unsynced pages survive in any subset: the
 //! first hole at or above `D` is the end (1.2). `D` is what is known to have been durable: the greatest of the marks in
-//! the segment headers and in every whole frame found, also behind holes. Below `D` damage is corruption.
+//! the checkpoint, in the segment headers and in every whole frame found, also behind holes. Below `D` damage is corruption.
 //!
 //! Nobody ever appends behind a recovered end (1.3): a frame that survived further out would come back as a ghost. Each
 //! open starts a new segment with a fresh salt, which says where its predecessor ends.
@@ -196,9 +196,30 @@ pub(crate) struct Plan {
     pub discarded_bytes: u64,
 }
 
+/// What the newest checkpoint says of the log: everything below `durable` is whole, and no scan looks at it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    pub durable: u64,
+    /// Where the log ended when an owner last died before the checkpoint, or 0.
+    pub crashed: u64,
+}
+
+impl Link {
+    /// What of it is to be scanned.
+    pub fn unknown(&self, known: &Known) -> Range<u64> {
+        known.durable.clamp(self.header.base, self.stop)..self.stop
+    }
+}
+
 /// Rows 3 to 10 over a whole chain; `scans` are those of its links.
-pub(crate) fn plan(links: &[Link], scans: &[Scan], boot_id: u128) -> Result<Plan, LogError> {
-    let mut plan = Plan { durable: durable(links, scans), ..Plan::default() };
+pub(crate) fn plan(
+    links: &[Link],
+    scans: &[Scan],
+    known: &Known,
+    boot_id: u128,
+) -> Result<Plan, LogError> {
+    let mut plan =
+        Plan { durable: durable(links, scans, known), crashed: known.crashed, ..Plan::default() };
     for (index, link) in links.iter().enumerate() {
         plan.kept = index + 1;
         plan.end = link.stop;
@@ -247,10 +268,10 @@ pub(crate) fn verdicts<'a>(
 }
 
 /// `D`: what is known to have been durable.
-pub(crate) fn durable(links: &[Link], scans: &[Scan]) -> u64 {
+pub(crate) fn durable(links: &[Link], scans: &[Scan], known: &Known) -> u64 {
     let headers = links.iter().map(|link| link.header.durable);
     let frames = scans.iter().map(|scan| scan.durable);
-    headers.chain(frames).max().unwrap_or(0)
+    headers.chain(frames).max().unwrap_or(0).max(known.durable)
 }
 
 /// What an anomaly is called where it is damage.
@@ -294,7 +315,11 @@ impl Plan {
             scans[*index].first == Some(Kind::Open) && before.last != Some((Kind::Close, stop))
         };
         let earlier = (1..self.kept).rev().find(unclosed).map(|index| links[index].header.prev_end);
-        self.crashed = if self.clean { earlier.unwrap_or(0) } else { self.end };
+        if !self.clean {
+            self.crashed = self.end;
+        } else if let Some(earlier) = earlier {
+            self.crashed = earlier;
+        }
         self
     }
 }

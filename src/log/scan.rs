@@ -5,6 +5,7 @@
 //! whole frame an [`Anomaly`] is noted. A damaged body is skipped exactly, since the header vouches for the length;
 //! behind anything else the walk looks for the next whole header at 32-byte steps.
 
+use super::checkpoint;
 use super::disk::{Storage, Stored};
 use super::error::{Action, Damage, DamageKind, LogError, StorageError};
 use super::format::{
@@ -14,6 +15,7 @@ use super::format::{
 use super::segment::EXTENSION;
 use super::storage::Access;
 use crate::sync::Arc;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Read at a time.
@@ -21,12 +23,14 @@ const WINDOW_BYTES: usize = 1 << 20;
 /// The extension of a segment that was never finished.
 const TEMPORARY: &str = "tmp";
 
-/// A directory's segment files.
+/// A directory's files, as far as they are a log's.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     /// By base.
     pub segments: Vec<Listed>,
-    /// Segments that were never given their name.
+    /// In no order.
+    pub checkpoints: Vec<checkpoint::Listed>,
+    /// Files that were never given their name.
     pub temporaries: Vec<PathBuf>,
 }
 
@@ -68,10 +72,13 @@ impl Listed {
 pub(crate) fn list(storage: &dyn Storage, dir: &Path) -> Result<Listing, StorageError> {
     let mut listing = Listing::default();
     for path in storage.list(dir).map_err(StorageError::on(Action::List, dir))? {
-        let is_temporary = path.extension().is_some_and(|it| it == TEMPORARY)
-            && path.file_stem().is_some_and(|stem| base_of(Path::new(stem)).is_some());
-        if is_temporary {
+        let unnamed =
+            path.file_stem().filter(|_| path.extension().is_some_and(|it| it == TEMPORARY));
+        let is_ours = |stem: &Path| base_of(stem).or(checkpoint::sequence_of(stem)).is_some();
+        if unnamed.is_some_and(|stem| is_ours(Path::new(stem))) {
             listing.temporaries.push(path);
+        } else if let Some(sequence) = checkpoint::sequence_of(&path) {
+            listing.checkpoints.push(checkpoint::Listed { path, sequence });
         } else if let Some(name_base) = base_of(&path) {
             listing.segments.push(look(storage, path, name_base)?);
         }
@@ -82,8 +89,13 @@ pub(crate) fn list(storage: &dyn Storage, dir: &Path) -> Result<Listing, Storage
 
 /// The base that a segment's file name says.
 fn base_of(path: &Path) -> Option<u64> {
+    number_of(path, EXTENSION)
+}
+
+/// The number that is the name of a file with that extension: 16 hex digits.
+pub(crate) fn number_of(path: &Path, extension: &str) -> Option<u64> {
     let stem = path.file_stem()?.to_str()?;
-    let named = path.extension()? == EXTENSION && stem.len() == 16;
+    let named = path.extension()? == extension && stem.len() == 16;
     let digits = stem.bytes().all(|sign| sign.is_ascii_hexdigit() && !sign.is_ascii_uppercase());
     if named && digits { u64::from_str_radix(stem, 16).ok() } else { None }
 }
@@ -138,29 +150,29 @@ pub(crate) struct Scan {
     pub anomalies: Vec<Anomaly>,
     /// The greatest position that some frame here knew to be durable.
     pub durable: u64,
-    /// The kind of the first whole frame.
+    /// The kind of the frame that the segment starts with, if that is whole and was looked at.
     pub first: Option<Kind>,
     /// The last whole frame: its kind, and where it ends.
     pub last: Option<(Kind, u64)>,
 }
 
-/// Walks a segment up to `stop`. `progress` hears of the bytes read.
+/// Walks the frames of a segment in `range`; it starts with one. `progress` hears of the bytes read.
 pub(crate) fn scan(
     storage: &dyn Storage,
     listed: &Listed,
     header: &SegmentHeader,
-    stop: u64,
+    range: Range<u64>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Scan, StorageError> {
     let file = open(storage, &listed.path)?;
     let mut walk = Walk {
         window: Window::new(&*file, &listed.path)?,
         header: *header,
-        stop,
+        stop: range.end,
         found: Scan::default(),
     };
-    let mut at = header.base;
-    while at < stop {
+    let mut at = range.start;
+    while at < range.end {
         let from = at;
         at = walk.step(at)?;
         progress(at - from);
@@ -193,7 +205,9 @@ impl Walk<'_> {
                     Ok(records) => {
                         self.found.frames += 1;
                         self.found.records += records;
-                        self.found.first.get_or_insert(frame.kind);
+                        if at == self.header.base {
+                            self.found.first = Some(frame.kind);
+                        }
                         self.found.last = Some((frame.kind, end));
                     }
                     Err(what) => self.note(at, end, what),

@@ -15,7 +15,7 @@ use super::fault::{Fault, Faults};
 use super::format::{FrameHeader, HEADER_PAGE_BYTES, HeaderRead, Kind, Seal, SegmentHeader};
 use super::storage::{Access, Map};
 use super::tail::{Seen, Words};
-use crate::sync::{Arc, AtomicU32};
+use crate::sync::{Arc, AtomicU32, Mutex};
 use arc_swap::{ArcSwap, Guard};
 use std::path::{Path, PathBuf};
 
@@ -242,6 +242,12 @@ impl Table {
         self.list.get(self.list.partition_point(|one| one.header.base < at))
     }
 
+    /// Where the live ones begin, and the bytes on disk of those before.
+    pub fn old(&self) -> (u64, u64) {
+        let old_bytes = self.list[..self.live].iter().map(|segment| segment.file_bytes).sum();
+        (self.live_base, old_bytes)
+    }
+
     /// All of them, oldest first.
     pub fn list(&self) -> &[Arc<Segment>] {
         &self.list
@@ -250,29 +256,44 @@ impl Table {
 
 /// The table, as it changes.
 #[derive(Debug)]
-pub(crate) struct Segments(ArcSwap<Table>);
+pub(crate) struct Segments {
+    now: ArcSwap<Table>,
+    /// Held by whoever changes it: the preparing thread adds, a trim takes away.
+    changing: Mutex<()>,
+}
 
 impl Segments {
     pub fn new(table: Table) -> Self {
-        Self(ArcSwap::from_pointee(table))
+        Self { now: ArcSwap::from_pointee(table), changing: Mutex::new(()) }
     }
 
     /// The table now. Taken after a reservation it holds the reserved bytes, by [L4].
     pub fn view(&self) -> View<'_> {
-        View { now: self.0.load(), all: self }
+        View { now: self.now.load(), all: self }
     }
 
     /// The table now, to keep.
     pub fn snapshot(&self) -> Arc<Table> {
-        self.0.load_full()
+        self.now.load_full()
     }
 
-    /// Adds a live segment. Only the preparing thread changes the table.
+    /// Adds a live segment.
     pub fn push(&self, segment: Segment) {
-        let old = self.0.load();
+        let _changing = self.changing.lock();
+        let old = self.now.load();
         let mut list = old.list.clone();
         list.push(Arc::new(segment));
-        self.0.store(Arc::new(Table { list, ..**old }));
+        self.now.store(Arc::new(Table { list, ..**old }));
+    }
+
+    /// Takes the first segment away. Its map stays for as long as somebody has it in hand.
+    pub fn drop_first(&self) {
+        let _changing = self.changing.lock();
+        let old = self.now.load();
+        let list = old.list[1..].to_vec();
+        let live_base = if old.live == 0 { old.live_base + old.capacity } else { old.live_base };
+        let live = old.live.saturating_sub(1);
+        self.now.store(Arc::new(Table { list, live, live_base, capacity: old.capacity }));
     }
 }
 
@@ -293,7 +314,7 @@ impl Words for View<'_> {
         match self.now.holding(at) {
             Some(segment) => look(segment.map().word(at)),
             None => {
-                let newer = self.all.0.load();
+                let newer = self.all.now.load();
                 let segment = newer.holding(at).expect("a position below the limit has a segment");
                 look(segment.map().word(at))
             }

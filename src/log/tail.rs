@@ -23,7 +23,8 @@
 //! | [L4] | `raise` stores `limit` | `reserve` and `advance` load it | the prepared bytes, and the segment in the table that holds them |
 //!
 //! `tail` is [relaxed]: a position only says which bytes are whose; their contents come with [L4], and readers never
-//! look at it. `limit` is read behind [L2]'s fence, so a stale limit means that the other writer sees our length.
+//! look at it. `limit` is read behind [L2]'s fence, so a stale limit means that the other writer sees our length. The
+//! ends by the disk limit are [relaxed] too: they only ever refuse, and a stale one refuses a moment longer.
 //!
 //! # Limits
 //!
@@ -137,7 +138,9 @@ pub struct Tail {
     tail: CachePadded<AtomicU64>,
     committed: CachePadded<AtomicU64>,
     limit: CachePadded<AtomicU64>,
-    bounds: Bounds,
+    segment_bytes: u64,
+    publish_max: AtomicU64,
+    settle_max: AtomicU64,
 }
 
 impl Tail {
@@ -147,7 +150,9 @@ impl Tail {
             tail: CachePadded::new(AtomicU64::new(bounds.start)),
             committed: CachePadded::new(AtomicU64::new(bounds.start)),
             limit: CachePadded::new(AtomicU64::new(bounds.start)),
-            bounds,
+            segment_bytes: bounds.segment_bytes,
+            publish_max: AtomicU64::new(bounds.publish_max),
+            settle_max: AtomicU64::new(bounds.settle_max),
         }
     }
 
@@ -158,8 +163,8 @@ impl Tail {
     /// [`Refused`]; nothing has changed.
     pub fn reserve(&self, len: u32, budget: Budget) -> Result<Reserved, Refused> {
         let max = match budget {
-            Budget::Publish => self.bounds.publish_max,
-            Budget::Settle => self.bounds.settle_max - ALIGN, // the rest is for CLOSE
+            Budget::Publish => self.publish_max.load(Ordering::Relaxed), // [relaxed]
+            Budget::Settle => self.settle_max() - ALIGN,                 // the rest is for CLOSE
         };
         self.take(len, max, budget, 0)
     }
@@ -170,16 +175,16 @@ impl Tail {
     ///
     /// [`Refused`]; nothing has changed, the tail is open still.
     pub fn reserve_last(&self, len: u32) -> Result<Reserved, Refused> {
-        self.take(len, self.bounds.settle_max, Budget::Settle, PUBLISH_CLOSED | CLOSED)
+        self.take(len, self.settle_max(), Budget::Settle, PUBLISH_CLOSED | CLOSED)
     }
 
     fn take(&self, len: u32, max: u64, budget: Budget, closing: u64) -> Result<Reserved, Refused> {
-        debug_assert!(spanned(len) <= self.bounds.segment_bytes);
+        debug_assert!(spanned(len) <= self.segment_bytes);
         let mut word = self.tail.load(Ordering::Relaxed); // [relaxed]
         loop {
             admit(word, budget)?;
             let here = word & !FLAGS;
-            let segment_end = (here | (self.bounds.segment_bytes - 1)) + 1;
+            let segment_end = (here | (self.segment_bytes - 1)) + 1;
             let at = if here + spanned(len) <= segment_end { here } else { segment_end };
             let next = at + spanned(len);
             if next > max {
@@ -276,7 +281,13 @@ impl Tail {
 
     /// Where everything ends, by the disk limit.
     pub fn settle_max(&self) -> u64 {
-        self.bounds.settle_max
+        self.settle_max.load(Ordering::Relaxed) // [relaxed]
+    }
+
+    /// The disk has room for more: publishing and everything end later from now on.
+    pub fn extend(&self, publish_max: u64, settle_max: u64) {
+        self.settle_max.fetch_max(settle_max, Ordering::Relaxed); // [relaxed]
+        self.publish_max.fetch_max(publish_max, Ordering::Relaxed); // [relaxed]
     }
 
     /// From now on no publish is accepted. Answers the tail at that moment.

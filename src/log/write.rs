@@ -13,19 +13,21 @@
 //! A writer waits here in two cases: for housekeeping, when what is prepared is used up; and, in
 //! [`Shared::wait_durable`], for a neighbour that is still copying its record.
 
+use super::checkpoint::Checkpoints;
 use super::disk::{self, Storage};
-use super::error::{AppendError, StorageError, SyncError};
+use super::error::{AppendError, LogError, StorageError, SyncError};
 use super::fault::{Fault, Faults};
 use super::format::{
     FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position, aligned, durable_lag,
 };
 use super::group::{GroupSync, Syncing};
+use super::options::Sizes;
 use super::prepare::{NoRoom, Preparer};
 use super::segment::{Segment, Segments, View};
 use super::tail::{Budget, Claim, Refused, Reserved, Tail};
-use super::{Appended, Record};
+use super::{Appended, Record, Trimmed};
 use crate::clock::{Clock, SystemClock};
-use crate::sync::{Arc, thread};
+use crate::sync::{Arc, Mutex, thread};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,11 +46,15 @@ pub(crate) struct Shared {
     pub storage: Arc<dyn Storage>,
     pub dir: PathBuf,
     pub id: u128,
-    pub segment_bytes: u64,
-    pub disk_max_bytes: u64,
+    pub sizes: Sizes,
     pub tail: Tail,
     pub segments: Segments,
     pub group: GroupSync,
+    pub checkpoints: Mutex<Checkpoints>,
+    /// Held by whoever removes segments.
+    pub trimming: Mutex<()>,
+    /// Where the log ended when an owner last died, before this one; 0 if none did.
+    pub crashed: u64,
     pub preparer: Preparer,
     pub faults: Faults,
     pub clock: SystemClock,
@@ -157,11 +163,11 @@ impl Shared {
 
     /// How little may be prepared ahead before the housekeeping thread is woken.
     pub fn low_water(&self) -> u64 {
-        self.segment_bytes / 2
+        self.sizes.segment_bytes / 2
     }
 
     pub fn frame_max(&self) -> u64 {
-        self.segment_bytes - FRAME_ALIGN
+        self.sizes.segment_bytes - FRAME_ALIGN
     }
 
     pub fn reserve(&self, len: u32, budget: Budget) -> Result<Reserved, AppendError> {
@@ -311,6 +317,30 @@ impl Shared {
             disk::remove(&*self.storage, &self.dir, &segment.path).map_err(untidy)?;
         }
         Ok(())
+    }
+
+    /// Removes the whole segments below `before`, oldest first, each durably: so what is left has no gap, whatever
+    /// becomes of the machine in between (3.5).
+    pub fn trim(&self, before: u64) -> Result<Trimmed, LogError> {
+        let _trimming = self.trimming.lock();
+        let mut trimmed = Trimmed::default();
+        let before = before.min(self.tail.committed().end());
+        self.wait_durable(before)?;
+        loop {
+            let view = self.segments.view();
+            let [first, _, ..] = view.table().list() else { break };
+            if before < first.end {
+                break;
+            }
+            disk::remove(&*self.storage, &self.dir, &first.path)?;
+            trimmed.segments += 1;
+            trimmed.bytes += first.file_bytes;
+            self.segments.drop_first();
+        }
+        let (base, old_bytes) = self.segments.view().table().old();
+        let (publish_max, settle_max) = self.sizes.ends(base, old_bytes);
+        self.tail.extend(publish_max, settle_max);
+        Ok(trimmed)
     }
 
     pub fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
