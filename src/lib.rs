@@ -47,9 +47,11 @@ mod error;
 pub(crate) mod event;
 #[cfg(not(any(loom, shuttle)))]
 pub mod log;
-/// In a model: the log's tail alone.
+/// In a model: the log's tail, and who prepares what lies before it.
 #[cfg(any(loom, shuttle))]
 pub(crate) mod log {
+    #[cfg(loom)]
+    pub mod preparer;
     pub mod tail;
 }
 #[cfg(not(any(loom, shuttle)))]
@@ -69,6 +71,8 @@ pub(crate) mod queue {
     pub mod memory {
         pub mod line;
     }
+    #[cfg(loom)]
+    pub mod waking;
 }
 pub mod ring;
 pub(crate) mod sync;
@@ -117,10 +121,14 @@ pub struct Refused;
 pub mod modelled {
     pub use crate::engine::roster::Roster;
     pub use crate::event::{EventCount, Key, TaskKey};
+    #[cfg(loom)]
+    pub use crate::log::preparer::{Ground, NoRoom as NotPrepared, Preparer};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::queue::credits::{Credits, NoRoom};
     pub use crate::queue::gate::Gate;
     pub use crate::queue::memory::line::{Line, Waiting};
+    #[cfg(loom)]
+    pub use crate::queue::waking;
     pub use crate::ring::cells::{Layout, end_thread};
     pub use crate::ring::channel::over;
     pub use crate::ring::swap::{Ring, Shape};

@@ -19,6 +19,7 @@ use super::recovery::{self, Known, Link, Verdict};
 use super::scan::{self, Listing};
 use super::segment::{Segments, Table};
 use super::tail::{Bounds, Tail};
+use super::warm::Warm;
 use super::write::Shared;
 use crate::clock::SystemClock;
 use crate::sync::{Arc, Mutex};
@@ -97,6 +98,7 @@ impl Archive {
             crashed: found.plan.crashed,
             checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
             preparer: Preparer::default(),
+            warm: Warm::default(),
             faults: Faults::default(),
             clock: SystemClock::new(),
         });

@@ -69,12 +69,14 @@ mod live;
 mod open;
 mod options;
 mod prepare;
+mod preparer;
 mod reader;
 mod recovery;
 mod scan;
 mod segment;
 mod storage;
 pub(crate) mod tail;
+mod warm;
 mod write;
 
 pub use archive::{Archive, SegmentInfo, Verification, verify};

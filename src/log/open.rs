@@ -21,6 +21,7 @@ use super::scan::{self, Scan};
 use super::segment::{Segment, Segments, Table, trimmed_bytes};
 use super::storage::Access;
 use super::tail::{Bounds, Budget, Tail};
+use super::warm::Warm;
 use super::write::Shared;
 use super::{AppendError, Log, Owned, Record, Recovery, random_u64, random_u128};
 use crate::clock::{Clock, SystemClock};
@@ -61,6 +62,7 @@ pub(crate) fn open(
         trimming: Mutex::default(),
         crashed: found.plan.crashed,
         preparer: Preparer::default(),
+        warm: Warm::default(),
         faults: Faults::default(),
         clock,
     });
@@ -324,7 +326,7 @@ fn start_housekeeper(shared: &Arc<Shared>) -> Result<thread::JoinHandle<()>, Log
     let theirs = shared.clone();
     let started = thread::Builder::new()
         .name("millstream-log".to_owned())
-        .spawn(move || theirs.preparer.run(&theirs))
+        .spawn(move || theirs.preparer.run(&*theirs))
         .map_err(StorageError::on(Action::Start, &shared.dir))?;
     Ok(started)
 }

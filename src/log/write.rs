@@ -25,6 +25,7 @@ use super::options::Sizes;
 use super::prepare::{NoRoom, Preparer};
 use super::segment::{Segment, Segments, View};
 use super::tail::{Budget, Claim, Refused, Reserved, Tail};
+use super::warm::Warm;
 use super::{Appended, Record, Trimmed};
 use crate::clock::{Clock, SystemClock};
 use crate::sync::{Arc, Mutex, thread};
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     /// Where the log ended when an owner last died, before this one; 0 if none did.
     pub crashed: u64,
     pub preparer: Preparer,
+    pub warm: Warm,
     pub faults: Faults,
     pub clock: SystemClock,
 }
@@ -202,7 +204,7 @@ impl Shared {
     fn look_ahead(&self, end: u64) {
         let limit = self.tail.limit();
         let short = limit < end + self.low_water() && limit < self.tail.settle_max();
-        if short || (self.preparer.runs_cold(end) && end < limit) {
+        if short || (self.warm.runs_short(end) && end < limit) {
             self.preparer.kick();
         }
     }

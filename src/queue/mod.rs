@@ -23,6 +23,7 @@ pub(crate) mod records;
 pub(crate) mod refusal;
 pub(crate) mod replay;
 pub(crate) mod routes;
+pub(crate) mod waking;
 pub(crate) mod window;
 
 use crate::clock::Clock;

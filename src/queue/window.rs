@@ -21,6 +21,7 @@
 
 use super::exceptions::{AT_ONCE, Exceptions};
 use super::records::{self, Outcome, Settled};
+use super::waking;
 use crate::error::QueueError;
 use crate::log::{LogError, Position, Reader, RecordRef};
 use std::collections::{HashSet, VecDeque};
@@ -147,7 +148,8 @@ impl Window {
 
     /// May the pump read on?
     pub(crate) fn has_room(&self) -> bool {
-        self.ready.len() + self.in_flight < self.buffer && self.exceptions.len() < DELAYED_MAX
+        waking::has_room(self.ready.len() + self.in_flight, self.buffer)
+            && self.exceptions.len() < DELAYED_MAX
     }
 
     /// Notes a settlement. Are there so many now that they must be written before the caller is told?

@@ -21,6 +21,7 @@ use crate::metrics::Event;
 use crate::queue::records::{self, Outcome};
 use crate::queue::replay::Identity;
 use crate::queue::routes::Filter;
+use crate::queue::waking;
 use crate::queue::window::{Next, Waiting, Window, storage};
 use crate::queue::{
     Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
@@ -242,7 +243,7 @@ impl PersistentSource {
 
     /// The pump had stopped for want of room, and now there is some.
     fn look_again(&self, had_room: bool) {
-        if !had_room {
+        if waking::reads_again(had_room) {
             self.signal.notify(1);
         }
     }
@@ -348,7 +349,7 @@ impl Source for PersistentSource {
 
     fn has_more(&self) -> bool {
         let window = self.window.lock();
-        window.has_ready() || window.cursor() < self.log.committed()
+        waking::has_more(window.has_ready(), window.cursor(), self.log.committed())
     }
 
     fn next_due_ns(&self) -> Option<u64> {
