@@ -24,6 +24,7 @@ use super::scan::{self, Listing};
 use super::segment::{Segments, Table};
 use super::syncer::Syncer;
 use super::tail::{Bounds, Tail};
+use super::warm::Warm;
 use super::write::Shared;
 use crate::clock::SystemClock;
 use crate::sync::{Arc, Mutex};
@@ -138,6 +139,7 @@ impl Archive {
             crashed,
             checkpoints: Mutex::new(Checkpoints::new(chosen)),
             preparer: Preparer::default(),
+            warm: Warm::default(),
             faults: Faults::default(),
             file_system: DiskStorage.file_system(dir)?,
             clock: SystemClock::new(),

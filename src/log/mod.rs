@@ -97,6 +97,7 @@ pub(crate) mod sim;
 mod storage;
 mod syncer;
 pub(crate) mod tail;
+mod warm;
 mod write;
 
 pub use archive::{Archive, SegmentInfo, Verification, verify};

@@ -22,6 +22,7 @@ use super::segment::{Segment, Segments, Table, trimmed_bytes};
 use super::storage::Access;
 use super::syncer::Syncer;
 use super::tail::{Bounds, Budget, Tail};
+use super::warm::Warm;
 use super::write::Shared;
 use super::{AppendError, Log, Owned, Record, Recovery, random_u64, random_u128};
 use crate::clock::{Clock, SystemClock};
@@ -67,6 +68,7 @@ pub(crate) fn open(
         trimming: Mutex::default(),
         crashed: found.plan.crashed,
         preparer: Preparer::default(),
+        warm: Warm::default(),
         faults: Faults::default(),
         file_system,
         clock,

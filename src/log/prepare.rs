@@ -50,6 +50,10 @@ impl Ground for Shared {
         prepare_step(self, limit, step_bytes(self), calm)
     }
 
+    fn on_kick(&self) {
+        self.warm.up(self);
+    }
+
     fn at_leisure(&self) {
         settle_full_segments(self);
     }
@@ -113,6 +117,9 @@ impl Syncing for FullSegments<'_> {
     }
 
     fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
+        let view = self.0.segments.view();
+        let full = |one: &&Arc<Segment>| range.start < one.end && one.end <= range.end;
+        view.table().list().iter().filter(full).for_each(|segment| segment.unload());
         self.0.sync(range)
     }
 

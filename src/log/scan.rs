@@ -201,13 +201,8 @@ pub(crate) fn places(
 ) -> Result<bool, StorageError> {
     let file = open(storage, &listed.path)?;
     let window = Window::new(&*file, &listed.path)?;
-    let mut walk = Walk {
-        window,
-        header: *header,
-        stop: range.end,
-        unchecked: false,
-        found: Scan::default(),
-    };
+    let mut walk =
+        Walk { window, header: *header, stop: range.end, unchecked: false, found: Scan::default() };
     let mut at = range.start;
     while at < range.end {
         let frame = match walk.read(at)? {

@@ -22,7 +22,7 @@
 use super::format::HEADER_PAGE_BYTES;
 use super::tail::{Claim, Seen};
 use crate::sync::AtomicU32;
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
@@ -103,12 +103,29 @@ impl Map {
         unsafe { std::slice::from_raw_parts(from, bytes) }
     }
 
+    /// Takes the whole map out of the page tables; its bytes stay where they are, in the page cache, and are mapped again
+    /// when they are looked at. A kernel that will not do it leaves all as it is.
+    pub fn unload(&self) {
+        // SAFETY: the map is shared and of a file (`new` makes no other), so the kernel hands the pages' contents to the
+        // file's cache, from which the next access has them back: no byte changes under anybody's reference.
+        let _ = unsafe { self.raw.unchecked_advise(UncheckedAdvice::DontNeed) };
+    }
+
     /// Brings `bytes` bytes from `at` into memory, so that a read error is a value. Kernels before 5.14 cannot.
     pub fn populate(&self, at: u64, bytes: usize) -> io::Result<()> {
+        self.advise(Advice::PopulateRead, at, bytes)
+    }
+
+    /// Makes the pages of `bytes` bytes from `at` ready to be stored to, which makes them dirty. Kernels before 5.14 cannot.
+    pub fn populate_write(&self, at: u64, bytes: usize) -> io::Result<()> {
+        self.advise(Advice::PopulateWrite, at, bytes)
+    }
+
+    fn advise(&self, advice: Advice, at: u64, bytes: usize) -> io::Result<()> {
         let page = HEADER_PAGE_BYTES as usize;
         let offset = self.offset(at, bytes);
         let start = offset - offset % page;
-        match self.raw.advise_range(Advice::PopulateRead, start, offset + bytes - start) {
+        match self.raw.advise_range(advice, start, offset + bytes - start) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
             other => other,
         }

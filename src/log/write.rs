@@ -27,6 +27,7 @@ use super::prepare::{NoRoom, Preparer};
 use super::segment::{Segment, Segments, View};
 use super::syncer::{Synced, Syncer};
 use super::tail::{Budget, Claim, Refused, Reserved, Tail};
+use super::warm::Warm;
 use super::{Appended, Record, Trimmed};
 use crate::clock::{Clock, SystemClock};
 use crate::sync::{Arc, Mutex, thread};
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     /// Where the log ended when an owner last died, before this one; 0 if none did.
     pub crashed: u64,
     pub preparer: Preparer,
+    pub warm: Warm,
     pub faults: Faults,
     pub file_system: FileSystem,
     pub clock: SystemClock,
@@ -205,7 +207,8 @@ impl Shared {
 
     fn look_ahead(&self, end: u64) {
         let limit = self.tail.limit();
-        if limit < end + self.low_water() && limit < self.tail.settle_max() {
+        let short = limit < end + self.low_water() && limit < self.tail.settle_max();
+        if short || (self.warm.runs_short(end) && end < limit) {
             self.preparer.kick();
         }
     }

@@ -18,7 +18,7 @@
 //! A depth is what the window holds and what it has yet to read. The latter is counted by the publisher after its
 //! append, and down by the pump. A subscription that is made while messages pass may so be counted a few messages
 //! off until it has caught up with the log; once it has, the count is exact, because nothing is left to read.
-//! `max_size`, where it is set, is held against a running sum of them, and before a publish is refused for it the sum is
+//! `max_size`, only where it is set, is held against a running sum of them, and before a publish is refused for it the sum is
 //! taken anew.
 //!
 //! # Orderings
@@ -45,7 +45,7 @@ pub use inspect::{Inspection, RecordInfo};
 use crate::error::{Cause, PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
 use crate::log::{AppendError, Appended, Budget, Log, Position, Progress, Record, RecordRef};
-use crate::message::{Envelope, Message, MessageId, Topic};
+use crate::message::{Envelope, Head, Message, MessageId, Topic};
 #[cfg(feature = "async")]
 use crate::queue::DurableWait;
 use crate::queue::gate::Gate;
@@ -65,6 +65,9 @@ use source::PersistentSource;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use writer::write_lingering;
+
+/// No `max_size`: then the running sum is not kept, one write less to a line of memory that all share.
+const UNBOUNDED: u64 = u64::MAX;
 
 const OPEN: u8 = 0;
 const REFUSING: u8 = 1;
@@ -90,7 +93,7 @@ struct Shared {
     opening: u64,
     topics: Topics<PersistentSource>,
     state: Mutex<State>,
-    /// Every unsettled delivery and held message, see the page on counts.
+    /// Every unsettled delivery and held message, where `max_size` is set: see the page on counts.
     unsettled: AtomicI64,
     stage: AtomicU8,
     /// Publishers pass it; the end of the queue begins by shutting it.
@@ -245,13 +248,27 @@ impl Shared {
     fn wake(&self, appended: &Appended) {
         self.log.walk(appended.advanced.clone(), |_, tag, topic| {
             if records::is_message(tag) {
-                let entry = self.topics.by_number(topic);
-                let routes = entry.as_ref().map(|entry| entry.routes.load());
-                routes.iter().for_each(|routes| {
-                    routes.iter().for_each(|source| source.signal().notify(1));
-                });
+                self.topics.with_number(topic, Self::notify);
             }
         });
+        self.tell_closing();
+    }
+
+    /// The same for what `entries` became. Most often it is one record that became readable and nothing else, and then
+    /// nothing has to be read to know whom to wake.
+    fn wake_for(&self, appended: &Appended, entries: &Entries) {
+        if appended.advanced != (appended.at..appended.end) {
+            return self.wake(appended);
+        }
+        entries.iter().for_each(|(entry, _)| Self::notify(entry));
+        self.tell_closing();
+    }
+
+    fn notify(entry: &Entry) {
+        entry.routes.load().iter().for_each(|source| source.signal().notify(1));
+    }
+
+    fn tell_closing(&self) {
         if self.stage() != OPEN {
             // Whoever closes waits for all that is on its way; it may be nobody's here.
             self.context.progress.notify_all();
@@ -289,7 +306,7 @@ impl Shared {
             receipts.push(Receipt { id, matched, reached, frame });
         }
         self.count(counted - wanted);
-        self.wake(&appended);
+        self.wake_for(&appended, entries);
         drop(pass);
         if self.durability == Durability::Sync {
             self.log.wait_durable(appended.end).map_err(Refusal::from)?;
@@ -327,14 +344,17 @@ impl Shared {
         Err(Refusal::Full)
     }
 
-    /// Adds to the count of unsettled deliveries; what it was before comes back.
+    /// Adds to the count of unsettled deliveries, if anybody asks for it; what it was before comes back.
     fn count(&self, change: i64) -> i64 {
+        if self.context.max_size == UNBOUNDED {
+            return 0;
+        }
         self.unsettled.fetch_add(change, Ordering::Relaxed) // [relaxed]
     }
 
     fn write(&self, entries: &Entries) -> Result<Appended, Refusal> {
         let now_ns = self.context.clock.now_ns();
-        let heads: SmallVec<[Vec<u8>; 1]> =
+        let heads: SmallVec<[Head; 1]> =
             entries.iter().map(|(_, message)| message.encode_head()).collect();
         let bodies: SmallVec<[[&[u8]; 2]; 1]> = (entries.iter().zip(&heads))
             .map(|((_, message), head)| [head.as_slice(), message.payload()])
