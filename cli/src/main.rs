@@ -14,6 +14,7 @@
 
 mod consume;
 mod control;
+mod durability;
 mod failure;
 mod input;
 mod output;

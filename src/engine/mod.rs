@@ -13,12 +13,14 @@
 
 mod config;
 mod dispatcher;
+mod durable;
 mod retry;
 mod roster;
 mod subscriber;
 
 pub use config::{BUFFER_MAX, Config, WORKERS_MAX};
 pub use dispatcher::Handler;
+pub use durable::Durable;
 pub use subscriber::Subscriber;
 
 use crate::error::{OpenError, PublishError, QueueError};
@@ -26,8 +28,8 @@ use crate::message::{Envelope, Message};
 use crate::metrics::{Event, Rates, Snapshot};
 use crate::queue::routes::Filter;
 use crate::queue::{
-    Batch, Capabilities, Context, Delivery, Queue, QueueDepth, Receipt, Settlement, Source,
-    Subscription,
+    Batch, Capabilities, Context, Delivery, DurabilityStats, Queue, QueueDepth, Receipt,
+    Settlement, Source, Subscription,
 };
 use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use dispatcher::Dispatcher;
@@ -178,6 +180,7 @@ impl Engine {
             workers: self.inner.workers,
             failure: self.inner.dispatcher.failure(),
             snapshot,
+            durability: self.inner.queue.durability(),
         }
     }
 
@@ -186,11 +189,12 @@ impl Engine {
         self.inner.queue.capabilities()
     }
 
-    /// Makes everything that was accepted and settled so far as durable as the kind of queue can.
+    /// Makes everything durable that was accepted and settled before the call: messages whose publish has returned,
+    /// deliveries whose settling has. It shares its sync with whoever else waits. A memory queue has nothing to do.
     ///
     /// # Errors
     ///
-    /// The storage failed.
+    /// The storage failed; [`QueueError::Unknown`] after a failed sync.
     pub fn sync(&self) -> Result<(), QueueError> {
         self.inner.queue.sync()
     }
@@ -325,6 +329,8 @@ pub struct Stats {
     pub snapshot: Snapshot,
     /// The last failure that a worker met, such as a log that cannot be read.
     pub failure: Option<QueueError>,
+    /// How far everything is on its way to the disk, and whether a sync has failed; none for a memory queue.
+    pub durability: Option<DurabilityStats>,
 }
 
 impl Stats {

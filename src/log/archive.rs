@@ -18,6 +18,7 @@ use super::reader::{self, Reader, RecordRef};
 use super::recovery::{self, Known, Link, Verdict};
 use super::scan::{self, Listing};
 use super::segment::{Segments, Table};
+use super::syncer::Syncer;
 use super::tail::{Bounds, Tail};
 use super::write::Shared;
 use crate::clock::SystemClock;
@@ -89,15 +90,22 @@ impl Archive {
             storage: Arc::new(DiskStorage),
             dir: dir.to_owned(),
             id,
-            sizes: Sizes { segment_bytes, disk_max_bytes },
+            sizes: Sizes {
+                segment_bytes,
+                disk_max_bytes,
+                sync_interval: None,
+                allow_network: true,
+            },
             trimming: Mutex::default(),
             tail,
             segments: Segments::new(Table::new(sealed, u64::MAX, segment_bytes)),
             group: GroupSync::new(end),
+            syncer: Syncer::new(None),
             crashed: found.plan.crashed,
             checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
             preparer: Preparer::default(),
             faults: Faults::default(),
+            file_system: DiskStorage.file_system(dir)?,
             clock: SystemClock::new(),
         });
         Ok(Self { shared, durable, clean, segments, _lock: lock })

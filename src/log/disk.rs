@@ -13,9 +13,10 @@
 //!
 //! The owner's lock is `flock` on the file `lock`; it holds the owner's process id for the message to the second one.
 
-use super::error::{Action, LogError, StorageError};
+use super::error::{Action, LogError, NotAFile, StorageError};
 #[cfg(test)]
 use super::fault::Fault;
+use super::filesystem::FileSystem;
 use super::format::{HEADER_PAGE_BYTES, SegmentHeader};
 use super::storage::{self, Access};
 use crate::sync::Arc;
@@ -82,6 +83,11 @@ pub(crate) trait Storage: Debug + Send + Sync {
     fn boot_id(&self) -> Result<u128, StorageError>;
     /// Makes a directory that lasts, unless it is there.
     fn make_dir(&self, dir: &Path) -> Result<(), LogError>;
+    /// What the directory lies on.
+    fn file_system(&self, dir: &Path) -> Result<FileSystem, StorageError> {
+        let magic = storage::file_system_magic(dir).map_err(StorageError::on(Action::Open, dir))?;
+        Ok(FileSystem::of_magic(magic))
+    }
     /// Takes the directory for an owner.
     fn lock(&self, dir: &Path) -> Result<DirectoryLock, LogError>;
     /// All names in a directory.
@@ -138,6 +144,7 @@ impl Storage for DiskStorage {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(StorageError::on(Action::Create, &path))?;
         match file.try_lock() {
@@ -162,8 +169,7 @@ impl Storage for DiskStorage {
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn Stored>> {
-        let file = OpenOptions::new().read(true).write(access == Access::Write).open(path)?;
-        Ok(Arc::new(file))
+        Ok(Arc::new(open_regular(path, access)?))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn Stored>> {
@@ -173,6 +179,7 @@ impl Storage for DiskStorage {
             .create(true)
             .truncate(true)
             .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
             .open(path)?;
         Ok(Arc::new(file))
     }
@@ -188,6 +195,20 @@ impl Storage for DiskStorage {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir).and_then(|opened| opened.sync_all())
     }
+}
+
+/// Opens what must be a file of the directory's own: a link could lead to anybody's, and opening a pipe waits for its other
+/// end.
+fn open_regular(path: &Path, access: Access) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(access == Access::Write);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let is_link = |error: &io::Error| error.raw_os_error() == Some(libc::ELOOP);
+    let file = match options.open(path) {
+        Err(error) if is_link(&error) => return Err(NotAFile.into()),
+        opened => opened?,
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(NotAFile.into()) }
 }
 
 /// A lock on the directory. Dropping it lets go even where a child that was just forked still has the descriptor: a
@@ -213,7 +234,7 @@ impl Drop for DirectoryLock {
 /// Keeps owners out while somebody looks. A directory in which nobody ever took the lock has no owner.
 pub(crate) fn lock_shared(dir: &Path) -> Result<Option<DirectoryLock>, LogError> {
     let path = dir.join(LOCK);
-    let mut file = match File::open(&path) {
+    let mut file = match open_regular(&path, Access::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StorageError::on(Action::Open, &path)(error).into()),

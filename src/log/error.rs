@@ -74,6 +74,8 @@ pub enum Cause {
     FileTooLarge,
     /// Not enough memory or address space.
     NoMemory,
+    /// A link, a pipe, a device or a directory stands where a file of the log's own should. It was not opened.
+    NotAFile,
     /// Something else: see the source.
     Other,
 }
@@ -87,8 +89,20 @@ impl Cause {
             Some(libc::EACCES | libc::EPERM) => Self::Denied,
             Some(libc::EFBIG) => Self::FileTooLarge,
             Some(libc::ENOMEM) => Self::NoMemory,
+            None if error.get_ref().is_some_and(|inner| inner.is::<NotAFile>()) => Self::NotAFile,
             _ => Self::Other,
         }
+    }
+}
+
+/// What is there is no regular file.
+#[derive(Debug, Error)]
+#[error("it is a link, a pipe, a device or a directory, and no file of the log's own")]
+pub(crate) struct NotAFile;
+
+impl From<NotAFile> for io::Error {
+    fn from(not: NotAFile) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, not)
     }
 }
 
@@ -184,6 +198,15 @@ pub enum LogError {
         dir: PathBuf,
         /// The owner, if it could be read.
         pid: Option<u32>,
+    },
+    /// The directory lies on another machine, and [`LogOptions::allow_network`](super::LogOptions::allow_network) was not
+    /// said. Nothing was touched, but that the directory was made.
+    #[error("{} lies on a network file system ({kind}), where a log is not safe", dir.display())]
+    Network {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The kind of file system.
+        kind: &'static str,
     },
     /// There is no log here to look at.
     #[error("no log in {}", dir.display())]
@@ -339,6 +362,9 @@ pub enum SyncError {
         /// Where appends have got to.
         reserved: Position,
     },
+    /// The thread that syncs for tasks could not be started: nothing was tried. Blocking waits need none.
+    #[error("no thread to sync for tasks: {0}")]
+    NoThread(Arc<StorageError>),
     /// The log is closed, but not all of its closing was done.
     #[error("the log was closed, but its files were left as they were: {0}")]
     Untidy(Arc<StorageError>),

@@ -224,7 +224,12 @@ impl SegmentHeader {
 
     /// What seals this segment's frames.
     pub fn seal(&self) -> Seal {
-        Seal(crc32c::crc32c(&self.salt.to_le_bytes()))
+        Self::seal_of(self.salt)
+    }
+
+    /// What seals the frames of a segment with that salt.
+    pub fn seal_of(salt: u64) -> Seal {
+        Seal(crc32c::crc32c(&salt.to_le_bytes()))
     }
 }
 

@@ -20,6 +20,7 @@ use super::recovery::{self, Chain, Known, Link, Plan};
 use super::scan::{self, Scan};
 use super::segment::{Segment, Segments, Table, trimmed_bytes};
 use super::storage::Access;
+use super::syncer::Syncer;
 use super::tail::{Bounds, Budget, Tail};
 use super::write::Shared;
 use super::{AppendError, Log, Owned, Record, Recovery, random_u64, random_u128};
@@ -40,6 +41,7 @@ pub(crate) fn open(
 ) -> Result<Log, LogError> {
     let sizes = options.check()?;
     storage.make_dir(dir)?;
+    let file_system = storage.file_system(dir)?.admit(dir, sizes.allow_network)?;
     let lock = storage.lock(dir)?;
     let boot_id = storage.boot_id()?;
     let found = Found::look(&*storage, dir, boot_id, &|_| {})?;
@@ -60,18 +62,24 @@ pub(crate) fn open(
         tail: Tail::new(bounds(&header, &sizes, old_bytes)),
         segments: Segments::new(Table::new(old, header.base, header.capacity)),
         group: GroupSync::new(header.base),
+        syncer: Syncer::new(sizes.sync_interval),
         checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
         trimming: Mutex::default(),
         crashed: found.plan.crashed,
         preparer: Preparer::default(),
         faults: Faults::default(),
+        file_system,
         clock,
     });
     shared.segments.push(Segment::create(&*shared.storage, dir, header)?);
     first_frame(&shared, &recovery)?;
     let housekeeper = start_housekeeper(&shared)?;
     let owned = Owned { lock: Some(lock), housekeeper: Some(housekeeper), closed: None };
-    Ok(Log { shared, recovery, owned: Mutex::new(owned) })
+    let log = Log { shared, recovery, owned: Mutex::new(owned) };
+    if sizes.sync_interval.is_some() {
+        log.shared.start_syncer()?;
+    }
+    Ok(log)
 }
 
 /// What is on disk, and what it means.

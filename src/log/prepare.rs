@@ -105,6 +105,8 @@ fn settle_full_segments(shared: &Shared) {
 struct FullSegments<'a>(&'a Shared);
 
 impl Syncing for FullSegments<'_> {
+    type Error = StorageError;
+
     fn upto(&self) -> u64 {
         let committed = self.0.tail.committed().end();
         committed - committed % self.0.sizes.segment_bytes
@@ -112,6 +114,10 @@ impl Syncing for FullSegments<'_> {
 
     fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
         self.0.sync(range)
+    }
+
+    fn failed(&self) {
+        self.0.failed();
     }
 }
 

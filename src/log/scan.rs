@@ -11,7 +11,7 @@ use super::error::{Action, Damage, DamageKind, LogError, StorageError};
 use super::fault::{Fault, planted_in};
 use super::format::{
     FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, HeaderFault, HeaderRead, Kind,
-    SEGMENT_HEADER_BYTES, SegmentHeader,
+    SEGMENT_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 use super::segment::EXTENSION;
 use super::storage::Access;
@@ -47,6 +47,9 @@ pub(crate) struct Listed {
 impl Listed {
     /// Is there nothing in it but zeros, apart from a header that is ours?
     pub fn blank(&self, storage: &dyn Storage) -> Result<bool, StorageError> {
+        if HEADER_PAGE_BYTES + SEGMENT_BYTES_MAX < self.file_bytes {
+            return Ok(false); // no segment of ours, and nothing to read for hours
+        }
         let from = if self.header == Err(HeaderFault::NotOurs) { 0 } else { HEADER_PAGE_BYTES };
         let file = open(storage, &self.path)?;
         let mut window = Window::new(&*file, &self.path)?;

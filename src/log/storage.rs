@@ -25,9 +25,11 @@ use crate::sync::AtomicU32;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 #[cfg(test)]
 use std::os::fd::FromRawFd;
+use std::path::Path;
 
 /// A segment file in memory.
 #[derive(Debug)]
@@ -111,6 +113,25 @@ impl Map {
             other => other,
         }
     }
+}
+
+/// The kernel's number for the file system that `dir` lies on.
+pub(crate) fn file_system_magic(dir: &Path) -> io::Result<u32> {
+    let opened = File::open(dir)?;
+    let mut answer = MaybeUninit::<libc::statfs>::uninit();
+    loop {
+        // SAFETY: `opened` keeps the descriptor valid for the call; `answer` is ours and has the type that it fills.
+        if unsafe { libc::fstatfs(opened.as_raw_fd(), answer.as_mut_ptr()) } == 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // SAFETY: the kernel filled it, as it answered 0.
+    let answer = unsafe { answer.assume_init() };
+    Ok(answer.f_type as u32) // the number has 32 bits; the field's width and sign are the architecture's
 }
 
 /// Gives a range of a file its blocks.

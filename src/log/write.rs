@@ -15,8 +15,9 @@
 
 use super::checkpoint::Checkpoints;
 use super::disk::{self, Storage};
-use super::error::{AppendError, LogError, StorageError, SyncError};
+use super::error::{Action, AppendError, LogError, StorageError, SyncError};
 use super::fault::{Fault, Faults};
+use super::filesystem::FileSystem;
 use super::format::{
     FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position, aligned, durable_lag,
 };
@@ -24,6 +25,7 @@ use super::group::{GroupSync, Syncing};
 use super::options::Sizes;
 use super::prepare::{NoRoom, Preparer};
 use super::segment::{Segment, Segments, View};
+use super::syncer::{Synced, Syncer};
 use super::tail::{Budget, Claim, Refused, Reserved, Tail};
 use super::{Appended, Record, Trimmed};
 use crate::clock::{Clock, SystemClock};
@@ -49,7 +51,8 @@ pub(crate) struct Shared {
     pub sizes: Sizes,
     pub tail: Tail,
     pub segments: Segments,
-    pub group: GroupSync,
+    pub group: GroupSync<StorageError>,
+    pub syncer: Syncer,
     pub checkpoints: Mutex<Checkpoints>,
     /// Held by whoever removes segments.
     pub trimming: Mutex<()>,
@@ -57,6 +60,7 @@ pub(crate) struct Shared {
     pub crashed: u64,
     pub preparer: Preparer,
     pub faults: Faults,
+    pub file_system: FileSystem,
     pub clock: SystemClock,
 }
 
@@ -234,7 +238,7 @@ impl Shared {
         header.durable_lag = durable_lag(at, self.group.durable());
         segment.map().write(at + 4, &header.encode(segment.seal(), at)[4..], claim);
         let claim = frame.claim.take().expect("taken here only");
-        let mut advanced = self.tail.commit(claim, &view);
+        let mut advanced = self.commit(claim, &view);
         if let Some(padded) = padded.filter(|padded| !padded.is_empty()) {
             let end = if advanced.is_empty() { padded.end } else { advanced.end };
             advanced = padded.start..end;
@@ -248,26 +252,43 @@ impl Shared {
         let segment = holding(view, at);
         let header = FrameHeader::pad(claim.frame_bytes(), durable_lag(at, self.group.durable()));
         segment.map().write(at + 4, &header.encode(segment.seal(), at)[4..], &claim);
-        self.tail.commit(claim, view)
+        self.commit(claim, view)
+    }
+
+    #[inline]
+    fn commit(&self, claim: Claim, view: &View<'_>) -> Range<u64> {
+        let advanced = self.tail.commit(claim, view);
+        self.syncer.notice();
+        advanced
     }
 
     pub fn wait_durable(&self, end: u64) -> Result<(), SyncError> {
         self.wait_committed(end)?;
-        self.group.wait(end, self).map_err(|failure| {
-            self.tail.poison();
-            SyncError::Unknown(failure)
-        })
+        self.group.wait(end, self).map_err(SyncError::Unknown)
+    }
+
+    /// Starts the syncing thread, if it does not run yet.
+    pub fn start_syncer(self: &Arc<Self>) -> Result<(), Arc<StorageError>> {
+        let theirs = self.clone();
+        let started = self.syncer.start(move || theirs.syncer.run(&*theirs));
+        started.map_err(|error| Arc::new(StorageError::on(Action::Start, &self.dir)(error)))
+    }
+
+    /// May something be appended up to `end`, or has it been?
+    pub fn check_reserved(&self, end: u64) -> Result<(), SyncError> {
+        let reserved = self.tail.reserved();
+        if end <= reserved {
+            return Ok(());
+        }
+        let (end, reserved) = (Position::of(end), Position::of(reserved));
+        Err(SyncError::Beyond { end, reserved })
     }
 
     /// Waits until `end` is committed: for as long as a neighbour copies its record.
     fn wait_committed(&self, end: u64) -> Result<(), SyncError> {
         let mut rounds = 0_u32;
         while self.tail.committed().end() < end {
-            let reserved = self.tail.reserved();
-            if end > reserved {
-                let (end, reserved) = (Position::of(end), Position::of(reserved));
-                return Err(SyncError::Beyond { end, reserved });
-            }
+            self.check_reserved(end)?;
             match rounds {
                 0..SPINS => crate::sync::hint::spin_loop(),
                 SPINS..YIELDS => thread::yield_now(),
@@ -281,8 +302,7 @@ impl Shared {
     /// Notes a sync that failed outside of the group, and takes nothing more.
     pub fn poison(&self, error: StorageError) -> Arc<StorageError> {
         let failure = Arc::new(error);
-        self.group.fail(failure.clone());
-        self.tail.poison();
+        self.group.fail(failure.clone(), || self.tail.poison());
         failure
     }
 
@@ -353,12 +373,42 @@ impl Shared {
 }
 
 impl Syncing for Shared {
+    type Error = StorageError;
+
     fn upto(&self) -> u64 {
         self.tail.committed().end()
     }
 
     fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
         Shared::sync(self, range)
+    }
+
+    /// Whoever hears of the failure finds that nothing is taken any more.
+    fn failed(&self) {
+        self.tail.poison();
+    }
+}
+
+impl Synced for Shared {
+    #[cfg(feature = "async")]
+    fn wanted(&self) -> Option<u64> {
+        self.group.first_task()
+    }
+
+    #[cfg(not(feature = "async"))]
+    fn wanted(&self) -> Option<u64> {
+        None
+    }
+
+    fn unsynced(&self) -> Option<u64> {
+        let committed = self.tail.committed().end();
+        let helps = self.group.durable() < committed && self.group.failure().is_none();
+        helps.then_some(committed)
+    }
+
+    fn make_durable(&self, end: u64) {
+        // A failure poisons the log, which the next append and the stats report.
+        let _ = self.wait_durable(end);
     }
 }
 

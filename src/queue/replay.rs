@@ -217,6 +217,7 @@ impl Replay {
         if number < self.next_subscription {
             return Err(format!("subscription {number} is made a second time"));
         }
+        let next = number.checked_add(1).ok_or("no subscription can have the last number")?;
         let filter = Filter::new(filter).map_err(|error| error.to_string())?;
         let mut claims = HashSet::new();
         for (number, topic) in self.topics.iter_mut().enumerate() {
@@ -230,7 +231,7 @@ impl Replay {
         let (backlog, settled, delayed) = (VecDeque::new(), 0, BTreeMap::new());
         let made = ReplayedSubscription { identity, backlog, settled, delayed };
         self.subscriptions.insert(number, made);
-        self.next_subscription = number + 1;
+        self.next_subscription = next;
         Ok(number)
     }
 

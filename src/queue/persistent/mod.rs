@@ -41,40 +41,35 @@ mod writer;
 
 pub use inspect::Inspection;
 
-use crate::error::{PublishError, QueueError, TooLarge, TopicError};
+use crate::error::{Cause, PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
 use crate::log::{AppendError, Appended, Budget, Log, Position, Record, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
+#[cfg(feature = "async")]
+use crate::queue::DurableWait;
 use crate::queue::gate::Gate;
 use crate::queue::records::{self, Encoded, Outcome, Settled};
-use crate::queue::refusal::{Refusal, not_appended};
+use crate::queue::refusal::{Refusal, not_appended, not_synced};
 use crate::queue::replay::{Identity, Origin, Replay};
 use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
 use crate::queue::window::{Begin, Window, storage};
 use crate::queue::{
-    Batch, Capabilities, Context, DEAD_LETTER_BYTES_ADDED, DEAD_LETTERS, Queue, QueueDepth,
-    Reached, Receipt, SUBSCRIPTIONS_MAX, Source, Start, Subscription, SubscriptionDepth,
+    Batch, Capabilities, Context, DEAD_LETTER_BYTES_ADDED, DEAD_LETTERS, Durability,
+    DurabilityStats, FrameEnd, Queue, QueueDepth, Reached, Receipt, SUBSCRIPTIONS_MAX, Source,
+    Start, Subscription, SubscriptionDepth,
 };
-use crate::sync::{Arc, AtomicI64, AtomicU8, Mutex, Ordering, thread};
+use crate::sync::{Arc, AtomicI64, AtomicU8, AtomicU64, Mutex, Ordering, thread};
 use smallvec::{SmallVec, smallvec};
 use source::PersistentSource;
 use std::collections::{BTreeMap, HashSet};
 use writer::write_lingering;
 
-/// What a receipt promises, for a persistent queue.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Durability {
-    /// The message survives the process, not a power loss.
-    #[default]
-    Os,
-    /// The disk has it before the publish returns; neighbours share one sync.
-    Sync,
-}
-
 const OPEN: u8 = 0;
 const REFUSING: u8 = 1;
 const CLOSED: u8 = 2;
+
+/// Openings of queues in this process, from 1: [relaxed], only that each is another matters.
+static OPENINGS: AtomicU64 = AtomicU64::new(1);
 
 type Entry = TopicEntry<PersistentSource>;
 
@@ -89,6 +84,8 @@ struct Shared {
     log: Arc<Log>,
     durability: Durability,
     incarnation: u64,
+    /// Which opening this is: in every receipt.
+    opening: u64,
     topics: Topics<PersistentSource>,
     state: Mutex<State>,
     /// Every unsettled delivery and held message, see the page on counts.
@@ -129,6 +126,7 @@ impl PersistentQueue {
             log,
             durability,
             incarnation,
+            opening: OPENINGS.fetch_add(1, Ordering::Relaxed), // [relaxed]
             topics: Topics::new(),
             state: Mutex::new(State::default()),
             unsettled: AtomicI64::new(replay.depth().total() as i64),
@@ -158,6 +156,13 @@ impl Drop for PersistentQueue {
 }
 
 impl Shared {
+    /// Where the frame of the message ends that `receipt` is for.
+    fn end_of(&self, receipt: &Receipt) -> Result<Position, QueueError> {
+        let FrameEnd { opening, end } = receipt.frame;
+        let ours = (opening == self.opening).then(|| Position::from_u64(end)).flatten();
+        ours.ok_or_else(|| QueueError::ForeignReceipt { id: receipt.id.to_string() })
+    }
+
     fn stage(&self) -> u8 {
         self.stage.load(Ordering::Acquire) // [P2]
     }
@@ -266,6 +271,7 @@ impl Shared {
         };
         let appended = self.write(entries).map_err(given_back)?;
         let positions: SmallVec<[u64; 1]> = appended.positions().map(records::place).collect();
+        let frame = FrameEnd { opening: self.opening, end: appended.end.as_u64() };
         let mut receipts = SmallVec::with_capacity(entries.len());
         let mut counted = 0;
         for ((entry, _), &position) in entries.iter().zip(&positions) {
@@ -277,7 +283,8 @@ impl Shared {
             let matched = takers.map(|source| source.count_ahead(1)).count();
             counted += if matched == 0 && !entry.is_claimed() { 1 } else { matched as i64 };
             let id = MessageId::new(self.incarnation, position);
-            receipts.push(Receipt { id, matched: Some(matched), reached: Reached::Os });
+            let (matched, reached) = (Some(matched), Reached::Os);
+            receipts.push(Receipt { id, matched, reached, frame });
         }
         self.count(counted - wanted);
         self.wake(&appended);
@@ -438,6 +445,7 @@ impl Queue for PersistentQueue {
             outlives_process: true,
             retains: true,
             bounded_by_buffer: false,
+            sync_is_real: self.shared.log.file_system().sync_is_real(),
         }
     }
 
@@ -543,7 +551,36 @@ impl Queue for PersistentQueue {
 
     fn sync(&self) -> Result<(), QueueError> {
         self.shared.write_settlements()?;
-        self.shared.log.sync().map(drop).map_err(|error| storage("sync the log", error))
+        self.shared.log.sync().map(drop).map_err(not_synced)
+    }
+
+    fn wait_durable(&self, receipt: &Receipt) -> Result<(), QueueError> {
+        let end = self.shared.end_of(receipt)?;
+        self.shared.log.wait_durable(end).map_err(not_synced)
+    }
+
+    #[cfg(feature = "async")]
+    fn wait_durable_async(&self, receipt: &Receipt) -> DurableWait {
+        match self.shared.end_of(receipt) {
+            Ok(end) => {
+                let wait = self.shared.log.wait_durable_async(end);
+                Box::pin(async move { wait.await.map_err(not_synced) })
+            }
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn durability(&self) -> Option<DurabilityStats> {
+        let log = self.shared.log.stats();
+        let (committed, durable) = (log.committed.as_u64(), log.durable.as_u64());
+        Some(DurabilityStats {
+            committed,
+            durable,
+            unsynced_bytes: committed.saturating_sub(durable),
+            syncs: log.syncs,
+            last_sync_age: log.last_sync_age,
+            poisoned: log.poisoned.map(|failure| failure as Cause),
+        })
     }
 
     fn refuse(&self) {
@@ -598,11 +635,15 @@ impl Shared {
         start: Start,
     ) -> Result<Arc<PersistentSource>, QueueError> {
         let number = state.next_number;
+        let Some(next) = number.checked_add(1) else {
+            // Numbers are not given twice; a log of ours does not get here, a forged one may.
+            return Err(QueueError::TooManySubscriptions { name, max: u32::MAX as usize });
+        };
         let record = Encoded::subscribe(number, start, &filter, &name);
         let appended = self
             .append(&record, Budget::Settle)
             .map_err(|error| not_appended("record a subscription", error))?;
-        state.next_number += 1;
+        state.next_number = next;
         let position = records::place(appended.at);
         let (mut claims, mut claims_from, mut before) = (HashSet::new(), u64::MAX, 0);
         let matching = self.topics.all().into_iter().filter(|entry| filter.matches(&entry.topic));
