@@ -41,6 +41,8 @@ const CAPACITY: u64 = 64 << 10;
 const DIR: &str = "/log";
 /// States tried where nothing else is said.
 const STATES: u64 = 400;
+/// So many states a fault may hide in.
+const CAUGHT_MAX: u64 = 20_000;
 /// Cuts of one moment in the short form; many more in the long one.
 const CUTS_MIN: usize = 4;
 const CUTS_MAX: usize = 64;
@@ -594,9 +596,12 @@ fn a_sector_torn_while_it_is_stored_again_is_found_and_named() {
 }
 
 /// Promise: the checker sees each of these rules broken. A search that does not proves nothing.
-fn caught(name: &str, states_max: u64, change: impl FnOnce(&mut Search)) {
-    let seed = environment("MILLSTREAM_SEED").unwrap_or(17);
-    let mut search = Search::new(seed, states_max);
+///
+/// Method: a seed by which it is seen soon; every other tried (1 to 8) shows it too, within 3,000 states.
+fn caught(name: &str, seed: u64, change: impl FnOnce(&mut Search)) {
+    // The rule kept, or what is caught below is something else.
+    Search::new(seed, 20).run().expect("nothing is wrong where nothing is left out");
+    let mut search = Search::new(environment("MILLSTREAM_SEED").unwrap_or(seed), CAUGHT_MAX);
     change(&mut search);
     match search.run() {
         Ok(()) => panic!("{name}: not caught in {} states", search.states),
@@ -606,47 +611,47 @@ fn caught(name: &str, states_max: u64, change: impl FnOnce(&mut Search)) {
 
 #[test]
 fn the_checker_catches_an_acknowledgement_before_the_sync() {
-    caught("acknowledged first", 20_000, |search| search.lies.push(Lie::DataSync));
+    caught("acknowledged first", 5, |search| search.lies.push(Lie::DataSync));
 }
 
 #[test]
 fn the_checker_catches_a_rename_before_the_sync() {
-    caught("renamed first", 20_000, |search| search.lies.push(Lie::WholeSync));
+    caught("renamed first", 4, |search| search.lies.push(Lie::WholeSync));
 }
 
 #[test]
 fn the_checker_catches_a_directory_that_is_not_synced() {
-    caught("directory not synced", 20_000, |search| search.lies.push(Lie::DirSync));
+    caught("directory not synced", 2, |search| search.lies.push(Lie::DirSync));
 }
 
 #[test]
 fn the_checker_catches_hole_1_9_what_is_not_written_again() {
-    caught("not written again", 40_000, |search| search.lies.push(Lie::Rewrite));
+    caught("not written again", 8, |search| search.lies.push(Lie::Rewrite));
 }
 
 #[test]
 fn the_checker_catches_a_body_that_is_not_checked() {
-    caught("body not checked", 20_000, |search| search.faults.push(Fault::BodyUnchecked));
+    caught("body not checked", 2, |search| search.faults.push(Fault::BodyUnchecked));
 }
 
 #[test]
 fn the_checker_catches_hole_1_3_what_goes_on_behind_the_end() {
-    caught("behind the end", 20_000, |search| search.faults.push(Fault::GoesOnBehindEnd));
+    caught("behind the end", 3, |search| search.faults.push(Fault::GoesOnBehindEnd));
 }
 
 #[test]
 fn the_checker_catches_a_sync_that_leaves_out_the_older_segment() {
-    caught("older left out", 40_000, |search| search.faults.push(Fault::SyncsLastOnly));
+    caught("older left out", 1, |search| search.faults.push(Fault::SyncsLastOnly));
 }
 
 #[test]
 fn the_checker_catches_a_checkpoint_renamed_before_its_sync() {
-    caught("checkpoint not synced", 20_000, |search| search.lies.push(Lie::CheckpointSync));
+    caught("checkpoint not synced", 3, |search| search.lies.push(Lie::CheckpointSync));
 }
 
 #[test]
 fn the_checker_catches_hole_3_5_a_trim_before_its_checkpoint_is_durable() {
-    caught("checkpoint's name not synced", 20_000, |search| search.lies.push(Lie::CheckpointName));
+    caught("checkpoint's name not synced", 3, |search| search.lies.push(Lie::CheckpointName));
 }
 
 /// Promise: a disk that cannot read a piece of the log is a named error, and nothing is changed (3.6); once it can, the log

@@ -34,6 +34,7 @@ mod account;
 use super::disk::{DirectoryLock, Storage, Stored};
 use super::error::{Action, LogError, StorageError};
 use super::fault::Fault;
+use super::filesystem::FileSystem;
 use super::storage::{self, Access};
 use super::{Log, LogOptions};
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -45,6 +46,9 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+/// What the disk calls itself: one whose syncs are real.
+const EXT4_MAGIC: u32 = 0xef53;
 
 /// A step that the disk leaves out, with success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -380,6 +384,10 @@ impl SimStorage {
 impl Storage for SimStorage {
     fn boot_id(&self) -> Result<u128, StorageError> {
         Ok(self.disk().boot_id)
+    }
+
+    fn file_system(&self, _dir: &Path) -> Result<FileSystem, StorageError> {
+        Ok(FileSystem::of_magic(EXT4_MAGIC))
     }
 
     fn make_dir(&self, _dir: &Path) -> Result<(), LogError> {
