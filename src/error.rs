@@ -293,6 +293,19 @@ pub enum QueueError {
         /// What failed.
         source: Cause,
     },
+    /// A sync failed. What was accepted or settled before, and was not durable yet, may be stored, or not; the queue
+    /// takes nothing more until it is opened again.
+    #[error("it is not known whether it is stored: {source}")]
+    Unknown {
+        /// What failed.
+        source: Cause,
+    },
+    /// The receipt was given by another queue, or by this one before it was opened again.
+    #[error("the receipt of message {id} was not given by this engine")]
+    ForeignReceipt {
+        /// The message.
+        id: String,
+    },
     /// A stored record makes no sense. It is kept where it is, and counted.
     #[error("record at {position} is not one of ours: {reason}")]
     Record {

@@ -17,6 +17,7 @@
 //! | `tests/commit.rs` | the log's tail: reserve, commit, help, refuse, the prepared end |
 //! | `tests/prepare.rs` | the log prepared ahead of its writers: rung for, waited for, refused, ended |
 //! | `tests/window.rs` | a persistent subscription: who is woken for a message, behind a gap, for room |
+//! | `tests/group.rs` | one sync for many: threads and tasks that wait, who leads next, failure; the thread that syncs at an interval |
 //! | `tests/mutants.rs` | every ordering and rule broken once: some model must fail |
 //!
 //! Under shuttle, larger ones in random orders of their steps, `SCHEDULES` of each:

@@ -21,6 +21,8 @@ mod commit;
 mod direct;
 #[path = "event.rs"]
 mod event;
+#[path = "group.rs"]
+mod group;
 #[path = "line.rs"]
 mod line;
 #[path = "prepare.rs"]
@@ -197,6 +199,24 @@ const MUTANTS: &[(&str, &str)] = &[
     ("refusal_uncounted", "prepare::a_refusal"),
     ("stop_untold_to_writers", "prepare::the_end_reaches_everybody"),
     ("stop_untold_to_thread", "prepare::the_end_reaches_the_thread"),
+    // log/group.rs
+    ("G1_store", "group::whoever_sees"),
+    ("G1_load", "group::whoever_sees"),
+    ("upto_late", "group::what_is_durable"),
+    ("two_leaders", "group::what_is_durable"),
+    ("enlist_late", "group::what_is_durable"),
+    ("none_beyond", "group::a_leader_that_falls_short"),
+    ("fail_quietly", "group::a_failure"),
+    ("fail_quietly", "group::a_task_hears"),
+    ("keep_waker", "group::the_last_waker"),
+    ("wake_locked", "group::a_waker"),
+    ("task_stays", "group::a_task_that_is_dropped"),
+    // log/syncer.rs
+    ("Y1_notice", "group::an_append_after_a_rest"),
+    ("E1_listen", "group::an_append_after_a_rest"),
+    ("idle_late", "group::an_append_after_a_rest"),
+    ("idle_cleared", "group::an_append_beside"),
+    ("E1_listen", "group::a_task_is_served"),
 ];
 
 /// Faults that these models must bear, or what they catch together with another says nothing about the other.

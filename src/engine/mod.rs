@@ -13,12 +13,14 @@
 
 mod config;
 mod dispatcher;
+mod durable;
 mod retry;
 mod roster;
 mod subscriber;
 
 pub use config::{BUFFER_MAX, Config, WORKERS_MAX};
 pub use dispatcher::Handler;
+pub use durable::Durable;
 pub use subscriber::Subscriber;
 
 use crate::error::{OpenError, PublishError, QueueError};
@@ -27,8 +29,8 @@ use crate::metrics::{Event, Rates, Snapshot};
 use crate::queue::persistent::StorageStats;
 use crate::queue::routes::Filter;
 use crate::queue::{
-    Batch, Capabilities, Context, Delivery, Queue, QueueDepth, Receipt, Settlement, Source,
-    Subscription,
+    Batch, Capabilities, Context, Delivery, DurabilityStats, Queue, QueueDepth, Receipt,
+    Settlement, Source, Subscription,
 };
 use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use dispatcher::Dispatcher;
@@ -194,6 +196,7 @@ impl Engine {
             failure: self.inner.dispatcher.failure(),
             storage: self.inner.queue.storage(),
             snapshot,
+            durability: self.inner.queue.durability(),
         }
     }
 
@@ -202,13 +205,29 @@ impl Engine {
         self.inner.queue.capabilities()
     }
 
-    /// Makes everything that was accepted and settled so far as durable as the kind of queue can.
+    /// Makes everything durable that was accepted and settled before the call: messages whose publish has returned,
+    /// deliveries whose settling has. It shares its sync with whoever else waits. A memory queue has nothing to do.
     ///
     /// # Errors
     ///
-    /// The storage failed.
+    /// The storage failed; [`QueueError::Unknown`] after a failed sync.
     pub fn sync(&self) -> Result<(), QueueError> {
         self.inner.queue.sync()
+    }
+
+    /// Copies the queue, as it is now, to `to`, a new directory, while the engine goes on; the copy opens as a queue by
+    /// itself. What is settled by now is written first; what is in hands comes again there. `progress` hears of the bytes
+    /// done and of how many there are. See [`Log::backup`](crate::log::Log::backup).
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unsupported`] for a kind that keeps nothing; [`QueueError::Storage`]: there is no copy.
+    pub fn backup(
+        &self,
+        to: impl AsRef<std::path::Path>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<crate::queue::persistent::Backup, QueueError> {
+        self.inner.queue.backup(to.as_ref(), progress)
     }
 
     /// Ends the engine: refuses publishes, lets handlers and subscribers drain what was accepted for at most
@@ -343,6 +362,8 @@ pub struct Stats {
     pub failure: Option<QueueError>,
     /// The queue's files, if it has any.
     pub storage: Option<StorageStats>,
+    /// How far everything is on its way to the disk, and whether a sync has failed; none for a memory queue.
+    pub durability: Option<DurabilityStats>,
 }
 
 impl Stats {

@@ -50,6 +50,10 @@ impl Ground for Shared {
         prepare_step(self, limit, step_bytes(self), calm)
     }
 
+    fn on_kick(&self) {
+        self.warm.up(self);
+    }
+
     fn at_leisure(&self) {
         settle_full_segments(self);
     }
@@ -105,13 +109,22 @@ fn settle_full_segments(shared: &Shared) {
 struct FullSegments<'a>(&'a Shared);
 
 impl Syncing for FullSegments<'_> {
+    type Error = StorageError;
+
     fn upto(&self) -> u64 {
         let committed = self.0.tail.committed().end();
         committed - committed % self.0.sizes.segment_bytes
     }
 
     fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
+        let view = self.0.segments.view();
+        let full = |one: &&Arc<Segment>| range.start < one.end && one.end <= range.end;
+        view.table().list().iter().filter(full).for_each(|segment| segment.unload());
         self.0.sync(range)
+    }
+
+    fn failed(&self) {
+        self.0.failed();
     }
 }
 

@@ -43,6 +43,8 @@ pub trait Ground {
     ///
     /// The system refused; the limit is where it was.
     fn prepare(&self, limit: u64, calm: bool) -> Result<(), Self::Refusal>;
+    /// A writer kicked, and the thread is awake: what is to be done at once, and soon done.
+    fn on_kick(&self) {}
     /// What else there is to do while no writer is in need.
     fn at_leisure(&self);
 }
@@ -138,6 +140,12 @@ impl<R: Clone> Preparer<R> {
         outcome
     }
 
+    /// Did the last attempt to prepare fail?
+    #[cfg(test)]
+    pub(crate) fn is_refused(&self) -> bool {
+        self.state.lock().refusal.is_some()
+    }
+
     /// Ends the thread; writers that wait are told.
     pub fn stop(&self) {
         let mut state = self.state.lock();
@@ -153,12 +161,13 @@ impl<R: Clone> Preparer<R> {
     /// The housekeeping thread.
     pub fn run(&self, ground: &impl Ground<Refusal = R>) {
         while self.sleep() {
+            ground.on_kick();
             while let Some(pause) = self.work_once(ground) {
                 let in_haste = pause.is_zero();
                 if !in_haste {
                     ground.at_leisure();
                 }
-                if !self.rest(pause) {
+                if !self.rest(pause, ground) {
                     return;
                 }
             }
@@ -186,7 +195,7 @@ impl<R: Clone> Preparer<R> {
     }
 
     /// Pauses, unless a writer waits; false when the log closes.
-    fn rest(&self, pause: Duration) -> bool {
+    fn rest(&self, pause: Duration, ground: &impl Ground<Refusal = R>) -> bool {
         let deadline = Instant::now() + pause;
         let mut state = self.state.lock();
         loop {
@@ -195,6 +204,14 @@ impl<R: Clone> Preparer<R> {
             }
             if state.waiting > 0 {
                 return true;
+            }
+            // Whatever else the writer wanted, the next step looks at it.
+            let rung = self.kicked.swap(false, Ordering::Relaxed); // [relaxed]
+            if rung {
+                drop(state);
+                ground.on_kick();
+                state = self.state.lock();
+                continue;
             }
             let (again, over) = self.work.wait_until(state, deadline);
             if over {

@@ -164,20 +164,24 @@ impl Reader {
             let Some(segment) = self.enter()? else {
                 continue;
             };
-            if let Some(record) = self.frame(&segment, seen)? {
+            // Taken out and put back, not cloned: all readers of a segment share the count.
+            let passed = self.frame(&segment, seen);
+            self.segment = Some(segment);
+            if let Some(record) = passed? {
                 return Ok(Some(record));
             }
         }
     }
 
-    /// The segment that holds `at`; `None` after a step to the next one.
+    /// The segment that holds `at`, out of the hands of `self`; `None` after a step to the next one.
     fn enter(&mut self) -> Result<Option<Arc<Segment>>, LogError> {
-        if let Some(segment) = &self.segment
-            && segment.header.base <= self.at
-            && self.at < segment.end
-            && segment.holes.is_empty()
-        {
-            return Ok(Some(segment.clone()));
+        let at = self.at;
+        let holds = |segment: &Arc<Segment>| {
+            segment.header.base <= at && at < segment.end && segment.holes.is_empty()
+        };
+        let held = self.segment.take().filter(holds);
+        if held.is_some() {
+            return Ok(held);
         }
         self.warm = 0;
         let view = self.shared.segments.view();
@@ -189,7 +193,6 @@ impl Reader {
                 self.at = hole.end;
                 return Ok(None);
             }
-            self.segment = Some(holding.clone());
             return Ok(Some(holding.clone()));
         }
         let next = view.table().from(self.at).expect("committed lies beyond, so a segment does");

@@ -21,6 +21,7 @@ pub(crate) mod exceptions;
 pub(crate) mod gate;
 pub(crate) mod memory;
 pub(crate) mod persistent;
+mod receipt;
 pub(crate) mod records;
 pub(crate) mod refusal;
 pub(crate) mod replay;
@@ -34,13 +35,18 @@ pub use subscription::{Start, Subscription};
 use crate::clock::Clock;
 use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
-use crate::message::{Envelope, Message, MessageId, Topic};
+use crate::log::{Backup, Progress};
+use crate::message::{Envelope, Message, Topic};
 use crate::metrics::{Event, Recorder, Times};
 use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
 use persistent::StorageStats;
+pub(crate) use receipt::FrameEnd;
+pub use receipt::{Durability, DurabilityStats, Reached, Receipt};
 use routes::Filter;
 use std::fmt;
 use std::ops::Deref;
+#[cfg(feature = "async")]
+use std::pin::Pin;
 use std::time::Duration;
 
 /// The topic that dead letters are published under.
@@ -67,41 +73,6 @@ pub const HEADER_ORIGIN_TOPIC: &str = "millstream-origin-topic";
 pub const HEADER_ORIGIN_SUBSCRIPTION: &str = "millstream-origin-subscription";
 /// Header of a dead letter: the id that it had.
 pub const HEADER_ORIGIN_ID: &str = "millstream-origin-id";
-
-/// What a receipt found true about the message, not what it hopes for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Reached {
-    /// It is in this process's memory, and dies with it.
-    Memory,
-    /// The operating system has it: it survives the process, not a power loss.
-    Os,
-    /// The disk said that it has it.
-    Synced,
-}
-
-impl fmt::Display for Reached {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Memory => "memory",
-            Self::Os => "os",
-            Self::Synced => "synced",
-        })
-    }
-}
-
-/// Proof of a publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Receipt {
-    /// The id that the queue gave to the message.
-    pub id: MessageId,
-    /// How many subscriptions took it; 0 where it is held for the first one to come, or was dropped because all have
-    /// gone. `None` where the kind cannot know.
-    pub matched: Option<usize>,
-    /// Where the message has arrived.
-    pub reached: Reached,
-}
 
 /// Messages that are published together: all of them, or none.
 ///
@@ -375,7 +346,14 @@ pub struct Capabilities {
     pub retains: bool,
     /// A subscription that is full refuses the publish. Where this is false the disk limit does.
     pub bounded_by_buffer: bool,
+    /// Does a receipt that promises the disk mean one? False in memory, and where a sync does nothing (tmpfs), or nobody
+    /// knows what (overlay, FUSE, a network).
+    pub sync_is_real: bool,
 }
+
+/// A task's wait for durability.
+#[cfg(feature = "async")]
+pub(crate) type DurableWait = Pin<Box<dyn Future<Output = Result<(), QueueError>> + Send>>;
 
 /// A kind of queue. The engine is its only caller.
 pub(crate) trait Queue: Send + Sync {
@@ -403,6 +381,15 @@ pub(crate) trait Queue: Send + Sync {
     }
     /// Makes everything accepted and settled so far as durable as the kind can.
     fn sync(&self) -> Result<(), QueueError>;
+    /// Returns when the message that the receipt is for is durable.
+    fn wait_durable(&self, receipt: &Receipt) -> Result<(), QueueError>;
+    /// The same for a task.
+    #[cfg(feature = "async")]
+    fn wait_durable_async(&self, receipt: &Receipt) -> DurableWait;
+    /// How far everything is durable, for a kind that knows.
+    fn durability(&self) -> Option<DurabilityStats>;
+    /// Copies it to a new directory.
+    fn backup(&self, to: &std::path::Path, progress: Progress<'_>) -> Result<Backup, QueueError>;
     /// From now on a publish is refused as closed. Returns when every one that was accepted has arrived: what
     /// [`Queue::depth`] tells afterwards misses none.
     fn refuse(&self);

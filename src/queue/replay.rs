@@ -248,6 +248,9 @@ impl Replay {
         if number < self.next_subscription {
             return Err(format!("subscription {number} is made a second time"));
         }
+        if number == u32::MAX {
+            return Err("no subscription can have the last number".to_owned());
+        }
         let filter = Filter::new(filter).map_err(|error| error.to_string())?;
         let mut claims = HashSet::new();
         for (topic_number, topic) in self.topics.iter_mut().enumerate() {

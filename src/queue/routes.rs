@@ -200,6 +200,20 @@ impl<S> Topics<S> {
         self.recent.lock().all.get(number as usize).cloned()
     }
 
+    /// Shows the topic with this number, if it exists. Unlike [`Topics::by_number`] it counts no reference: for each
+    /// message that would be a line of memory that publishers and workers write in turns.
+    pub(crate) fn with_number<R>(
+        &self,
+        number: u32,
+        look: impl FnOnce(&TopicEntry<S>) -> R,
+    ) -> Option<R> {
+        if let Some(entry) = self.by_number.load().get(number as usize) {
+            return Some(look(entry));
+        }
+        let recent = self.recent.lock().all.get(number as usize).cloned();
+        recent.map(|entry| look(&entry))
+    }
+
     /// All of them, in the order of their numbers.
     pub(crate) fn all(&self) -> Vec<Arc<TopicEntry<S>>> {
         self.recent.lock().all.clone()

@@ -34,6 +34,10 @@ impl Shared {
         start: Start,
     ) -> Result<Arc<PersistentSource>, QueueError> {
         let number = state.next_number;
+        let Some(next) = number.checked_add(1) else {
+            // Numbers are not given twice; a log of ours does not get here, a forged one may.
+            return Err(QueueError::TooManySubscriptions { name, max: u32::MAX as usize });
+        };
         let retained = state.retained;
         let asked = self.asked(start)?;
         let origin = asked.map_or(Origins::Own, |place| Origins::At(place.max(retained)));
@@ -41,7 +45,7 @@ impl Shared {
         let appended = self
             .append(&record, Budget::Settle)
             .map_err(|error| not_appended("record a subscription", error))?;
-        state.next_number += 1;
+        state.next_number = next;
         let position = records::place(appended.at);
         let from = asked.map_or(position, |place| place.max(retained).min(position));
         let (mut claims, mut claims_from, mut before) = (HashSet::new(), u64::MAX, 0);

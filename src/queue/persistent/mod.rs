@@ -18,7 +18,7 @@
 //! A depth is what the window holds and what it has yet to read. The latter is counted by the publisher after its
 //! append, and down by the pump. A subscription that is made while messages pass may so be counted a few messages
 //! off until it has caught up with the log; once it has, the count is exact, because nothing is left to read.
-//! `max_size`, where it is set, is held against a running sum of them, and before a publish is refused for it the sum is
+//! `max_size`, only where it is set, is held against a running sum of them, and before a publish is refused for it the sum is
 //! taken anew.
 //!
 //! # Orderings
@@ -36,49 +36,51 @@
 mod beginning;
 mod inspect;
 mod keeper;
+#[cfg(test)]
+mod power;
 mod retention;
 mod source;
 mod writer;
 
-pub use inspect::Inspection;
+pub use crate::log::Backup;
+pub use inspect::{Inspection, RecordInfo};
 pub(crate) use retention::Keep;
 pub use retention::{CHECKPOINT_BYTES_MIN, Pinned, Retention, StorageStats, WhenFull};
 
-use crate::error::{PublishError, QueueError, TooLarge, TopicError};
+use crate::error::{Cause, PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
-use crate::log::{AppendError, Appended, Budget, Log, Position, Record, RecordRef};
-use crate::message::{Envelope, Message, MessageId, Topic};
+use crate::log::{AppendError, Appended, Budget, Log, Position, Progress, Record, RecordRef};
+use crate::message::{Envelope, Head, Message, MessageId, Topic};
+#[cfg(feature = "async")]
+use crate::queue::DurableWait;
 use crate::queue::gate::Gate;
 use crate::queue::records::{self, Encoded, Outcome, Settled};
-use crate::queue::refusal::{Refusal, not_appended};
+use crate::queue::refusal::{Refusal, not_appended, not_synced};
 use crate::queue::replay::{Identity, Replay};
 use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
 use crate::queue::window::{Begin, Window, storage};
 use crate::queue::{
-    Batch, Capabilities, Context, DEAD_LETTER_BYTES_ADDED, DEAD_LETTERS, Queue, QueueDepth,
-    Reached, Receipt, SUBSCRIPTIONS_MAX, Source, Subscription, SubscriptionDepth,
+    Batch, Capabilities, Context, DEAD_LETTER_BYTES_ADDED, DEAD_LETTERS, Durability,
+    DurabilityStats, FrameEnd, Queue, QueueDepth, Reached, Receipt, SUBSCRIPTIONS_MAX, Source,
+    Subscription, SubscriptionDepth,
 };
-use crate::sync::{Arc, AtomicI64, AtomicU8, Mutex, Ordering, thread};
+use crate::sync::{Arc, AtomicI64, AtomicU8, AtomicU64, Mutex, Ordering, thread};
 use keeper::{Follower, Keeping, keep_up};
 use smallvec::{SmallVec, smallvec};
 use source::PersistentSource;
 use std::collections::BTreeMap;
-use writer::write_lingering;
+use std::path::Path;
+use writer::{spawn, write_lingering};
 
-/// What a receipt promises, for a persistent queue.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Durability {
-    /// The message survives the process, not a power loss.
-    #[default]
-    Os,
-    /// The disk has it before the publish returns; neighbours share one sync.
-    Sync,
-}
+/// No `max_size`: then the running sum is not kept, one write less to a line of memory that all share.
+const UNBOUNDED: u64 = u64::MAX;
 
 const OPEN: u8 = 0;
 const REFUSING: u8 = 1;
 const CLOSED: u8 = 2;
+
+/// Openings of queues in this process, from 1: [relaxed], only that each is another matters.
+static OPENINGS: AtomicU64 = AtomicU64::new(1);
 
 type Entry = TopicEntry<PersistentSource>;
 
@@ -99,9 +101,11 @@ struct Shared {
     log: Arc<Log>,
     durability: Durability,
     incarnation: u64,
+    /// Which opening this is: in every receipt.
+    opening: u64,
     topics: Topics<PersistentSource>,
     state: Mutex<State>,
-    /// Every unsettled delivery and held message, see the page on counts.
+    /// Every unsettled delivery and held message, where `max_size` is set: see the page on counts.
     unsettled: AtomicI64,
     stage: AtomicU8,
     /// Publishers pass it; the end of the queue begins by shutting it.
@@ -144,6 +148,7 @@ impl PersistentQueue {
             log,
             durability,
             incarnation,
+            opening: OPENINGS.fetch_add(1, Ordering::Relaxed), // [relaxed]
             topics: Topics::new(),
             state: Mutex::new(State::default()),
             unsettled: AtomicI64::new(replay.depth().total() as i64),
@@ -161,14 +166,6 @@ impl PersistentQueue {
     }
 }
 
-fn spawn(
-    name: &'static str,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<thread::JoinHandle<()>, QueueError> {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map_err(|error| storage("start a thread of the queue's own", error))
-}
-
 impl Drop for PersistentQueue {
     fn drop(&mut self) {
         // Whoever wanted the error has called `close`.
@@ -177,6 +174,13 @@ impl Drop for PersistentQueue {
 }
 
 impl Shared {
+    /// Where the frame of the message ends that `receipt` is for.
+    fn end_of(&self, receipt: &Receipt) -> Result<Position, QueueError> {
+        let FrameEnd { opening, end } = receipt.frame;
+        let ours = (opening == self.opening).then(|| Position::from_u64(end)).flatten();
+        ours.ok_or_else(|| QueueError::ForeignReceipt { id: receipt.id.to_string() })
+    }
+
     fn stage(&self) -> u8 {
         self.stage.load(Ordering::Acquire) // [P2]
     }
@@ -262,13 +266,28 @@ impl Shared {
     fn wake(&self, appended: &Appended) {
         self.log.walk(appended.advanced.clone(), |_, tag, topic| {
             if records::is_message(tag) {
-                let entry = self.topics.by_number(topic);
-                let routes = entry.as_ref().map(|entry| entry.routes.load());
-                routes.iter().for_each(|routes| {
-                    routes.iter().for_each(|source| source.signal().notify(1));
-                });
+                self.topics.with_number(topic, Self::notify);
             }
         });
+        self.look_after(appended);
+    }
+
+    /// The same for what `entries` became. Most often it is one record that became readable and nothing else, and then
+    /// nothing has to be read to know whom to wake.
+    fn wake_for(&self, appended: &Appended, entries: &Entries) {
+        if appended.advanced != (appended.at..appended.end) {
+            return self.wake(appended);
+        }
+        entries.iter().for_each(|(entry, _)| Self::notify(entry));
+        self.look_after(appended);
+    }
+
+    fn notify(entry: &Entry) {
+        entry.routes.load().iter().for_each(|source| source.signal().notify(1));
+    }
+
+    /// Rings for the keeper, and tells whoever closes.
+    fn look_after(&self, appended: &Appended) {
         self.keeping.look(appended.end);
         if self.stage() != OPEN {
             // Whoever closes waits for all that is on its way; it may be nobody's here.
@@ -294,6 +313,7 @@ impl Shared {
         };
         let appended = self.write(entries).map_err(given_back)?;
         let positions: SmallVec<[u64; 1]> = appended.positions().map(records::place).collect();
+        let frame = FrameEnd { opening: self.opening, end: appended.end.as_u64() };
         let mut receipts = SmallVec::with_capacity(entries.len());
         let mut counted = 0;
         for ((entry, _), &position) in entries.iter().zip(&positions) {
@@ -305,10 +325,11 @@ impl Shared {
             let matched = takers.map(|source| source.count_ahead(1)).count();
             counted += if matched == 0 && !entry.is_claimed() { 1 } else { matched as i64 };
             let id = MessageId::new(self.incarnation, position);
-            receipts.push(Receipt { id, matched: Some(matched), reached: Reached::Os });
+            let (matched, reached) = (Some(matched), Reached::Os);
+            receipts.push(Receipt { id, matched, reached, frame });
         }
         self.count(counted - wanted);
-        self.wake(&appended);
+        self.wake_for(&appended, entries);
         drop(pass);
         if self.durability == Durability::Sync {
             self.log.wait_durable(appended.end).map_err(Refusal::from)?;
@@ -346,14 +367,17 @@ impl Shared {
         Err(Refusal::Full)
     }
 
-    /// Adds to the count of unsettled deliveries; what it was before comes back.
+    /// Adds to the count of unsettled deliveries, if anybody asks for it; what it was before comes back.
     fn count(&self, change: i64) -> i64 {
+        if self.context.max_size == UNBOUNDED {
+            return 0;
+        }
         self.unsettled.fetch_add(change, Ordering::Relaxed) // [relaxed]
     }
 
     fn write(&self, entries: &Entries) -> Result<Appended, Refusal> {
         let now_ns = self.context.clock.now_ns();
-        let heads: SmallVec<[Vec<u8>; 1]> =
+        let heads: SmallVec<[Head; 1]> =
             entries.iter().map(|(_, message)| message.encode_head()).collect();
         let bodies: SmallVec<[[&[u8]; 2]; 1]> = (entries.iter().zip(&heads))
             .map(|((_, message), head)| [head.as_slice(), message.payload()])
@@ -473,6 +497,7 @@ impl Queue for PersistentQueue {
             outlives_process: true,
             retains: true,
             bounded_by_buffer: false,
+            sync_is_real: self.shared.log.file_system().sync_is_real(),
         }
     }
 
@@ -587,7 +612,41 @@ impl Queue for PersistentQueue {
 
     fn sync(&self) -> Result<(), QueueError> {
         self.shared.write_settlements()?;
-        self.shared.log.sync().map(drop).map_err(|error| storage("sync the log", error))
+        self.shared.log.sync().map(drop).map_err(not_synced)
+    }
+
+    fn wait_durable(&self, receipt: &Receipt) -> Result<(), QueueError> {
+        let end = self.shared.end_of(receipt)?;
+        self.shared.log.wait_durable(end).map_err(not_synced)
+    }
+
+    #[cfg(feature = "async")]
+    fn wait_durable_async(&self, receipt: &Receipt) -> DurableWait {
+        match self.shared.end_of(receipt) {
+            Ok(end) => {
+                let wait = self.shared.log.wait_durable_async(end);
+                Box::pin(async move { wait.await.map_err(not_synced) })
+            }
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn durability(&self) -> Option<DurabilityStats> {
+        let log = self.shared.log.stats();
+        let (committed, durable) = (log.committed.as_u64(), log.durable.as_u64());
+        Some(DurabilityStats {
+            committed,
+            durable,
+            unsynced_bytes: committed.saturating_sub(durable),
+            syncs: log.syncs,
+            last_sync_age: log.last_sync_age,
+            poisoned: log.poisoned.map(|failure| failure as Cause),
+        })
+    }
+
+    fn backup(&self, to: &Path, progress: Progress<'_>) -> Result<Backup, QueueError> {
+        self.shared.write_settlements()?;
+        self.shared.log.backup(to, progress).map_err(|error| storage("copy the log", error))
     }
 
     fn refuse(&self) {

@@ -9,7 +9,8 @@
 //! | --- | --- | --- | --- |
 //! | [P1] | `end` stores `ended` | `has_ended` loads it | the subscription takes and gives nothing more |
 //!
-//! The count of what lies ahead is [relaxed]: no data is read on its word.
+//! The count of what lies ahead is [relaxed]: no data is read on its word. So is `verdict`: one word that says itself what
+//! it is about.
 
 use super::{CLOSED, Entry, OPEN, Shared, envelope};
 use crate::error::QueueError;
@@ -25,7 +26,7 @@ use crate::queue::window::{Next, Purge, Waiting, Window, storage};
 use crate::queue::{
     Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
-use crate::sync::{Arc, AtomicBool, AtomicI64, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, Weak};
 use std::ops::ControlFlow;
 
 /// One subscription of a persistent queue.
@@ -42,6 +43,8 @@ pub(super) struct PersistentSource {
     /// Held by whoever has settlements in hand that are not in the log: see `writer`.
     pub(super) writing: Mutex<()>,
     ended: AtomicBool,
+    /// The topic last asked about, and whether the filter takes it: see [`PersistentSource::takes`].
+    verdict: AtomicU64,
     signal: Signal,
 }
 
@@ -63,6 +66,7 @@ impl PersistentSource {
             window: Mutex::new(window),
             writing: Mutex::new(()),
             ended: AtomicBool::new(false),
+            verdict: AtomicU64::new(0),
             signal: Signal::default(),
         })
     }
@@ -106,24 +110,48 @@ impl PersistentSource {
     /// Is the record one of this subscription's messages?
     fn is_mine(&self, queue: &Shared, record: &RecordRef) -> bool {
         let position = records::place(record.position());
-        let entry = queue.topics.by_number(record.topic());
         records::is_message(record.tag())
             && self.identity.origin.covers(record.topic(), position)
-            && entry.is_some_and(|entry| self.identity.filter.matches(&entry.topic))
+            && self.takes(queue, record.topic())
     }
 
-    /// The same for the pump, which counts what it reads.
-    fn reads(&self, queue: &Shared, record: &RecordRef) -> bool {
-        let mine = self.is_mine(queue, record);
-        self.count_ahead(-i64::from(mine));
-        mine
+    /// Does the filter take the topic with that number? A topic keeps its number and its name for life, so the last
+    /// answer holds for as long as the same topic is asked about.
+    fn takes(&self, queue: &Shared, topic: u32) -> bool {
+        let asked = (u64::from(topic) + 1) << 1;
+        let known = self.verdict.load(Ordering::Relaxed); // [relaxed]
+        if known & !1 == asked {
+            return known & 1 == 1;
+        }
+        let taken = |entry: &Entry| self.identity.filter.matches(&entry.topic);
+        let Some(taken) = queue.topics.with_number(topic, taken) else { return false };
+        self.verdict.store(asked | u64::from(taken), Ordering::Relaxed); // [relaxed]
+        taken
+    }
+
+    /// Lets the window, whose lock the caller holds, read on, and counts what it reads.
+    fn reading<R>(
+        &self,
+        queue: &Shared,
+        read: impl FnOnce(&mut dyn FnMut(&RecordRef) -> bool) -> R,
+    ) -> R {
+        let mut found = 0;
+        let outcome = read(&mut |record| {
+            let mine = self.is_mine(queue, record);
+            found += i64::from(mine);
+            mine
+        });
+        if found > 0 {
+            self.count_ahead(-found);
+        }
+        outcome
     }
 
     /// The next message's record, and how it is leased.
     fn take(&self, queue: &Shared) -> Result<Option<(RecordRef, Lease)>, LogError> {
         let mut window = self.window.lock();
         let now_ns = || self.context.clock.now_ns();
-        let Some(next) = window.take(now_ns, |record| self.reads(queue, record))? else {
+        let Some(next) = self.reading(queue, |mine| window.take(now_ns, mine))? else {
             return Ok(None);
         };
         drop(window);
@@ -267,7 +295,7 @@ impl PersistentSource {
         let Some(queue) = self.queue.upgrade() else { return Depth::default() };
         let mut window = self.window.lock();
         // A failure to read shows at the next pull.
-        while matches!(window.pump(|record| self.reads(&queue, record)), Ok(read) if read > 0) {}
+        while matches!(self.reading(&queue, |mine| window.pump(mine)), Ok(read) if read > 0) {}
         let (ready, in_flight, delayed) = window.counts();
         let caught_up = self.log.committed() <= window.cursor();
         let ahead = self.ahead.load(Ordering::Relaxed).max(0) as u64; // [relaxed]
@@ -327,10 +355,11 @@ impl Source for PersistentSource {
         while !self.has_ended() {
             let taken = self.take(&queue).map_err(|error| storage("read the log", error))?;
             let Some((record, lease)) = taken else { break };
-            let Some(entry) = queue.topics.by_number(record.topic()) else { continue };
-            match envelope(&record, &entry.topic, queue.incarnation) {
+            let topic = queue.topics.with_number(record.topic(), |entry| entry.topic.clone());
+            let Some(topic) = topic else { continue };
+            match envelope(&record, &topic, queue.incarnation) {
                 Ok(envelope) => return Ok(Some(Leased { envelope, lease })),
-                Err(error) => self.quarantine(&queue, &record, &entry.topic, &lease, &error)?,
+                Err(error) => self.quarantine(&queue, &record, &topic, &lease, &error)?,
             }
         }
         Ok(None)
