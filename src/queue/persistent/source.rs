@@ -374,7 +374,10 @@ impl Source for PersistentSource {
         let queue = self.queue.upgrade().filter(|queue| queue.stage() != CLOSED);
         let Some(queue) = queue else { return Err(QueueError::Closed) };
         if self.has_ended() {
-            return Ok(());
+            // By its own end, where nothing is left to note; or by the queue's, which has come since the look above. The
+            // stage is stored before the end is, so [P1] shows which it was (H17).
+            let closed = queue.stage() == CLOSED;
+            return if closed { Err(QueueError::Closed) } else { Ok(()) };
         }
         match self.context.resolve(envelope, lease, to) {
             Resolved::Ack => {
