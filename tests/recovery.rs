@@ -318,13 +318,16 @@ struct Settled {
     synced: bool,
 }
 
+/// How many were acknowledged, by run and publisher.
+type Counts = BTreeMap<(u64, u64), u64>;
+
 /// All that was heard from the children and seen in the queue.
 #[derive(Default)]
 struct Ledger {
     /// By run and publisher: how many were acknowledged, how many the audit has seen, how many `order` was given.
-    acknowledged: BTreeMap<(u64, u64), u64>,
-    audited: BTreeMap<(u64, u64), u64>,
-    ordered: BTreeMap<(u64, u64), u64>,
+    acknowledged: Counts,
+    audited: Counts,
+    ordered: Counts,
     /// In whose hands: the run of the latest delivery.
     delivered: BTreeMap<Id, u64>,
     settled: BTreeMap<Id, Settled>,
@@ -333,8 +336,8 @@ struct Ledger {
     /// The places of the dead letters of each.
     letters: BTreeMap<Id, BTreeSet<u64>>,
     /// The latest backup that was begun, and what was acknowledged then; the latest that was made.
-    beginning: Option<(Id, BTreeMap<(u64, u64), u64>)>,
-    backup: Option<(Id, BTreeMap<(u64, u64), u64>)>,
+    beginning: Option<(Id, Counts)>,
+    backup: Option<(Id, Counts)>,
     findings: Vec<Finding>,
 }
 
@@ -564,7 +567,7 @@ impl Lineage {
     }
 
     /// Opens the backup that a child reported, and sees what is in it.
-    fn look_at_backup(&mut self, copy: &Path, acknowledged: &BTreeMap<(u64, u64), u64>) {
+    fn look_at_backup(&mut self, copy: &Path, acknowledged: &Counts) {
         let found = verify(copy, &mut |_, _| {}).unwrap();
         assert!(found.damages.is_empty() && found.torn == 0, "{copy:?}: {found:?}");
         assert!(Inspection::open(copy).unwrap().depth().total() > 0, "{copy:?} is empty");
