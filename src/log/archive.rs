@@ -64,7 +64,8 @@ impl Archive {
     pub fn open(dir: &Path) -> Result<Self, LogError> {
         check_directory(dir)?;
         let lock = lock_shared(dir)?;
-        let found = Found::look(&DiskStorage, dir, DiskStorage.boot_id()?, &|_| {})?;
+        let boot_id = DiskStorage.boot_id()?;
+        let found = Found::look(&DiskStorage, dir, boot_id, &|_| {})?;
         let sealed = found.sealed(&DiskStorage, true)?;
         let Some(last) = sealed.last() else {
             return Err(LogError::NoLog { dir: dir.to_owned() });
@@ -89,6 +90,7 @@ impl Archive {
             storage: Arc::new(DiskStorage),
             dir: dir.to_owned(),
             id,
+            boot_id,
             sizes: Sizes { segment_bytes, disk_max_bytes },
             trimming: Mutex::default(),
             tail,

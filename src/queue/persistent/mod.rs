@@ -33,6 +33,7 @@
 //!
 //! The log's disk limit; `buffer` messages in a window; `max_size` deliveries where it is set.
 
+mod inflight;
 mod inspect;
 mod source;
 mod writer;
