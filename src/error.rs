@@ -251,6 +251,18 @@ pub enum QueueError {
         /// The name that was asked for.
         name: String,
     },
+    /// No message of this queue has the id that a subscription was to start at.
+    #[error("no message here has the id {id}")]
+    NoMessage {
+        /// The id that was given.
+        id: String,
+    },
+    /// The log was reclaimed up to a place, and the checkpoint that says what it came to is gone.
+    #[error("the log begins at {start}, and no checkpoint says what came before")]
+    HistoryMissing {
+        /// Where the log begins.
+        start: u64,
+    },
     /// There are as many subscriptions as a queue may have.
     #[error("subscription `{name}` would be one more than the {max} that a queue may have")]
     TooManySubscriptions {
@@ -280,6 +292,19 @@ pub enum QueueError {
         what: &'static str,
         /// What failed.
         source: Cause,
+    },
+    /// A sync failed. What was accepted or settled before, and was not durable yet, may be stored, or not; the queue
+    /// takes nothing more until it is opened again.
+    #[error("it is not known whether it is stored: {source}")]
+    Unknown {
+        /// What failed.
+        source: Cause,
+    },
+    /// The receipt was given by another queue, or by this one before it was opened again.
+    #[error("the receipt of message {id} was not given by this engine")]
+    ForeignReceipt {
+        /// The message.
+        id: String,
     },
     /// A stored record makes no sense. It is kept where it is, and counted.
     #[error("record at {position} is not one of ours: {reason}")]

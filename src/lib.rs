@@ -47,9 +47,15 @@ mod error;
 pub(crate) mod event;
 #[cfg(not(any(loom, shuttle)))]
 pub mod log;
-/// In a model: the log's tail alone.
+/// In a model: the log's tail, who prepares what lies before it, who syncs, and who waits for that.
 #[cfg(any(loom, shuttle))]
 pub(crate) mod log {
+    #[cfg(loom)]
+    pub mod group;
+    #[cfg(loom)]
+    pub mod preparer;
+    #[cfg(loom)]
+    pub mod syncer;
     pub mod tail;
 }
 #[cfg(not(any(loom, shuttle)))]
@@ -69,6 +75,8 @@ pub(crate) mod queue {
     pub mod memory {
         pub mod line;
     }
+    #[cfg(loom)]
+    pub mod waking;
 }
 pub mod ring;
 pub(crate) mod sync;
@@ -79,21 +87,23 @@ pub(crate) mod wait;
 #[cfg(not(any(loom, shuttle)))]
 mod front {
     pub use crate::engine::{
-        BUFFER_MAX, CloseReport, Config, Engine, Handler, HandlerError, Member, Stats, Subscriber,
-        WORKERS_MAX,
+        BUFFER_MAX, CloseReport, Config, Durable, Engine, Handler, HandlerError, Member, Stats,
+        Subscriber, WORKERS_MAX,
     };
     pub use crate::error::{Cause, OpenError, PublishError, QueueError, TooLarge, TopicError};
     pub use crate::message::{
         DEDUP_KEY_BYTES_MAX, Envelope, HEADER_BYTES_MAX, HEADERS_MAX, Headers, Message, MessageId,
         MessageIdError, PAYLOAD_BYTES_MAX, Priority, PriorityError, TOPIC_BYTES_MAX, Topic,
     };
-    pub use crate::queue::persistent::{Durability, Inspection};
+    pub use crate::queue::persistent::{
+        CHECKPOINT_BYTES_MIN, Inspection, Pinned, RecordInfo, Retention, StorageStats, WhenFull,
+    };
     pub use crate::queue::routes::{Filter, TOPICS_MAX};
     pub use crate::queue::{
-        BATCH_MAX, Batch, Capabilities, DEAD_LETTERS, Delivery, Depth, HEADER_ATTEMPTS,
-        HEADER_ORIGIN_ID, HEADER_ORIGIN_SUBSCRIPTION, HEADER_ORIGIN_TOPIC, HEADER_REASON,
-        NAME_BYTES_MAX, QueueDepth, REASON_BYTES_MAX, Reached, Receipt, SUBSCRIPTIONS_MAX,
-        Settlement, Start, Subscription, SubscriptionDepth,
+        BATCH_MAX, Batch, Capabilities, DEAD_LETTERS, Delivery, Depth, Durability, DurabilityStats,
+        HEADER_ATTEMPTS, HEADER_ORIGIN_ID, HEADER_ORIGIN_SUBSCRIPTION, HEADER_ORIGIN_TOPIC,
+        HEADER_REASON, NAME_BYTES_MAX, QueueDepth, REASON_BYTES_MAX, Reached, Receipt,
+        SUBSCRIPTIONS_MAX, Settlement, Start, Subscription, SubscriptionDepth,
     };
     /// Payloads: cheap to clone, and shared, not copied, between the subscriptions of a message.
     pub use bytes::Bytes;
@@ -117,10 +127,18 @@ pub struct Refused;
 pub mod modelled {
     pub use crate::engine::roster::Roster;
     pub use crate::event::{EventCount, Key, TaskKey};
+    #[cfg(loom)]
+    pub use crate::log::group::{GroupSync, Syncing};
+    #[cfg(loom)]
+    pub use crate::log::preparer::{Ground, NoRoom as NotPrepared, Preparer};
+    #[cfg(loom)]
+    pub use crate::log::syncer::{Synced, Syncer};
     pub use crate::log::tail::{Bounds, Budget, Claim, Refused, Reserved, Seen, Tail, Words};
     pub use crate::queue::credits::{Credits, NoRoom};
     pub use crate::queue::gate::Gate;
     pub use crate::queue::memory::line::{Line, Waiting};
+    #[cfg(loom)]
+    pub use crate::queue::waking;
     pub use crate::ring::cells::{Layout, end_thread};
     pub use crate::ring::channel::over;
     pub use crate::ring::swap::{Ring, Shape};

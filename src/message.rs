@@ -31,6 +31,7 @@
 
 use crate::error::{TooLarge, TopicError};
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -56,6 +57,10 @@ const FIELD_PREFIX: usize = 4;
 
 // One header fits the `u16` length of a field, name length included.
 const _: () = assert!(HEADER_BYTES_MAX + 2 <= u16::MAX as usize);
+
+/// An encoded head. Most messages have no field or a short one: that costs no allocation.
+pub(crate) type Head = SmallVec<[u8; HEAD_BYTES_INLINE]>;
+const HEAD_BYTES_INLINE: usize = 32;
 
 /// A message's identity: which queue gave it, and where in that queue.
 ///
@@ -281,8 +286,8 @@ impl Message {
     }
 
     /// The head of the stored form: everything but the payload, which follows it.
-    pub(crate) fn encode_head(&self) -> Vec<u8> {
-        let mut fields = vec![0; 4];
+    pub(crate) fn encode_head(&self) -> Head {
+        let mut fields: Head = smallvec![0; 4];
         for (name, value) in self.headers.iter() {
             let name_bytes = (name.len() as u16).to_le_bytes();
             push_field(
@@ -358,14 +363,14 @@ impl Message {
 }
 
 /// The stored form of one field: kind, zero, length, value.
-fn push_field(fields: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
+fn push_field(fields: &mut Head, kind: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     // Every field is shorter: `Message::check` came first, and the limits are asserted at the head of this file.
     debug_assert!(length <= usize::from(u16::MAX));
     fields.extend([kind, 0]);
     fields.extend((length as u16).to_le_bytes());
     for part in parts {
-        fields.extend(*part);
+        fields.extend_from_slice(part);
     }
 }
 
@@ -531,7 +536,7 @@ mod tests {
     fn stored(message: &Message) -> Vec<u8> {
         let mut body = message.encode_head();
         body.extend_from_slice(&message.payload);
-        body
+        body.to_vec()
     }
 
     fn read(body: &[u8]) -> Result<Message, DecodeError> {

@@ -96,9 +96,25 @@ mod model {
             self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
         }
 
+        /// As [`Condvar::wait`], but not past the deadline, which has always passed.
+        #[cfg(loom)]
+        pub fn wait_until<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            _deadline: Instant,
+        ) -> (MutexGuard<'a, T>, bool) {
+            (guard, true)
+        }
+
         /// Wakes one waiter.
         pub fn notify_one(&self) {
             self.0.notify_one();
+        }
+
+        /// Wakes every waiter.
+        #[cfg(loom)]
+        pub fn notify_all(&self) {
+            self.0.notify_all();
         }
     }
 
@@ -329,7 +345,6 @@ mod real {
 
     impl Condvar {
         /// A condition nobody waits for.
-        #[cfg(any(test, not(target_os = "linux")))]
         pub const fn new() -> Self {
             Self(parking_lot::Condvar::new())
         }

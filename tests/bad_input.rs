@@ -3,12 +3,7 @@
 //! Topics, filters, names, settings and handlers that panic are in `contract.rs`, for every kind. Here stand the
 //! directory, the disk, and what is too large.
 //!
-//! The tests in `mounted` need a mount namespace (root, or unprivileged user namespaces): they are ignored by a plain
-//! `cargo test`, and fail with the reason where the mount is refused. To run them:
-//!
-//! ```text
-//! cargo test --test bad_input -- --ignored
-//! ```
+//! Disks that are full, limits and mounts are in `faults.rs`, forged files in `hostile.rs`.
 
 #![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
 #![allow(clippy::print_stdout)] // Shown where the test fails: the seed, and what was seen.
@@ -16,15 +11,13 @@
 #[path = "support/child.rs"]
 mod child;
 
-use millstream::log::{Action, Cause, LogError, verify};
+use millstream::log::{Action, LogError, verify};
 use millstream::{
     Batch, Bytes, Config, Delivery, Engine, HEADER_BYTES_MAX, HEADERS_MAX, Inspection, Message,
-    OpenError, PAYLOAD_BYTES_MAX, PublishError, QueueError, Subscriber, Subscription, TooLarge,
-    Topic,
+    OpenError, PAYLOAD_BYTES_MAX, PublishError, Subscriber, Subscription, TooLarge, Topic,
 };
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -207,8 +200,8 @@ fn a_second_owner_is_told_who_has_the_directory() {
         let said =
             format!("in use: the log in {} is open already, by process {pid}", dir.display());
         assert_eq!(error.to_string(), said);
-        let looking = Inspection::open(&dir).map(drop).unwrap_err();
-        assert!(matches!(looking, OpenError::InUse { .. }), "{looking:?}");
+        let looking = verify(&dir, &mut |_, _| {}).unwrap_err();
+        assert!(matches!(looking, LogError::Locked { .. }), "{looking:?}");
     };
     let engine = Engine::open(config(&dir)).unwrap();
     told(std::process::id());
@@ -416,128 +409,6 @@ fn a_full_queue_can_be_opened_again_and_again() {
     }
 }
 
-// ---- mounts ----------------------------------------------------------------------------------------------------------
-
-mod mounted {
-    use super::*;
-
-    /// Runs the role in a mount namespace of its own, after `mounts`, a line of shell in which `$1` is the directory.
-    /// Fails with the reason where that is refused.
-    fn play(role: &str, mounts: &str, dir: &Path) {
-        let inner = child::command(role, dir);
-        let mut command = Command::new("unshare");
-        let script = format!("{mounts} && shift && exec \"$@\"");
-        command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]);
-        command.arg(dir).arg(inner.get_program()).args(inner.get_args());
-        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let output = command.output().expect("`unshare` of util-linux is there");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(
-            said.lines().any(|line| line == "mounted"),
-            "NOT SHOWN, the mount namespace was refused: {said}"
-        );
-        assert!(output.status.success(), "{said}");
-        println!("{said}");
-    }
-
-    /// Promise: on a read-only file system opening fails with that reason, on the file; looking and verifying work.
-    /// Method: a queue, then a read-only bind mount over its directory.
-    #[test]
-    #[ignore = "needs a mount namespace: see the page"]
-    fn a_read_only_file_system_is_named_and_can_be_looked_at() {
-        let (_home, dir) = home();
-        a_queue_with_three_messages(&dir);
-        let before = files(&dir);
-        let mounts = r#"mount --bind "$1" "$1" && mount -o remount,ro,bind "$1""#;
-        play("read only", mounts, &dir);
-        assert_eq!(files(&dir), before);
-    }
-
-    pub fn look_at_what_is_read_only(dir: &Path) {
-        child::say("mounted");
-        for path in [dir.to_owned(), dir.join("new")] {
-            let error = refused(config(&path));
-            let LogError::Storage(failure) = cause(&error) else { panic!("{error:?}") };
-            assert_eq!(failure.cause, Cause::ReadOnly, "{error}");
-            assert!(failure.path.starts_with(dir), "{error}");
-        }
-        let inspection = Inspection::open(dir).unwrap();
-        assert_eq!(inspection.peek("a", 9).unwrap().len(), 3);
-        drop(inspection);
-        assert!(verify(dir, &mut |_, _| {}).unwrap().damages.is_empty());
-    }
-
-    /// Promise: when the disk itself is full a publish is refused as full with the message back; all that was accepted
-    /// is delivered; an acknowledgement that finds no room says so; and once there is room again, in the same process,
-    /// everything is settled, closed and the next time still settled.
-    /// Method: a file system of 2 MB with ballast in it, which is thrown off.
-    #[test]
-    #[ignore = "needs a mount namespace: see the page"]
-    fn a_disk_that_is_full_refuses_and_loses_nothing() {
-        let (_home, dir) = home();
-        std::fs::create_dir(&dir).unwrap();
-        play("small disk", r#"mount -t tmpfs -o size=2m none "$1""#, &dir);
-    }
-
-    pub fn fill_a_small_disk(disk: &Path) {
-        child::say("mounted");
-        let (dir, ballast) = (disk.join("queue"), disk.join("ballast"));
-        std::fs::write(&ballast, vec![1; 512 << 10]).unwrap();
-        let engine = Engine::open(config(&dir)).unwrap();
-        let subscriber = engine.subscriber(named()).unwrap();
-        let count = fill(&engine);
-        assert!(1_000 < count, "{count} messages of 1 kB on 1.5 MB");
-        let mut refused = 0;
-        for number in 0..count {
-            let delivery = pull(&subscriber);
-            assert_eq!(number_of(&delivery), number);
-            match delivery.ack() {
-                Ok(()) => {}
-                Err(QueueError::Storage { .. } | QueueError::StorageFull { .. }) => refused += 1,
-                Err(other) => panic!("{other}"),
-            }
-        }
-        child::say(&format!("{count} messages, {refused} acknowledgements found no room"));
-        std::fs::remove_file(&ballast).unwrap();
-        engine.sync().unwrap();
-        engine.publish("a", "there is room").unwrap();
-        drop(subscriber);
-        engine.close(Duration::ZERO).unwrap();
-        let engine = Engine::open(config(&dir)).unwrap();
-        assert_eq!(engine.stats().queue_size(), 1);
-        engine.close(Duration::ZERO).unwrap();
-        assert!(verify(&dir, &mut |_, _| {}).unwrap().damages.is_empty());
-    }
-
-    /// Promise: a queue on a disk without room for one segment cannot be opened, says so, and is whole when there is.
-    #[test]
-    #[ignore = "needs a mount namespace: see the page"]
-    fn a_disk_without_room_for_a_segment_is_named() {
-        let (_home, dir) = home();
-        std::fs::create_dir(&dir).unwrap();
-        play("no room", r#"mount -t tmpfs -o size=1m none "$1""#, &dir);
-    }
-
-    pub fn open_without_room(disk: &Path) {
-        child::say("mounted");
-        let (dir, ballast) = (disk.join("queue"), disk.join("ballast"));
-        a_queue_with_three_messages(&dir);
-        let mut bytes = 1 << 20;
-        while std::fs::write(&ballast, vec![1; bytes]).is_err() {
-            bytes -= 4_096;
-        }
-        for _ in 0..3 {
-            let error = refused(config(&dir));
-            let LogError::Storage(failure) = cause(&error) else { panic!("{error:?}") };
-            assert_eq!(failure.cause, Cause::NoSpace, "{error}");
-        }
-        std::fs::remove_file(&ballast).unwrap();
-        let engine = Engine::open(config(&dir)).unwrap();
-        assert_eq!(engine.stats().queue_size(), 3);
-        engine.close(Duration::ZERO).unwrap();
-    }
-}
-
 /// The part that a child process plays; nothing in the parent.
 #[test]
 fn child() {
@@ -545,9 +416,6 @@ fn child() {
     let dir = Path::new(&dir);
     match role.as_str() {
         "own" => own(dir),
-        "read only" => mounted::look_at_what_is_read_only(dir),
-        "small disk" => mounted::fill_a_small_disk(dir),
-        "no room" => mounted::open_without_room(dir),
         other => panic!("there is no role `{other}`"),
     }
 }

@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 /// How many acknowledgements of a subscription may be unwritten when the process dies: the queue gathers 64.
 const UNWRITTEN_MAX: usize = 64;
 const CRASHES: u64 = 60;
-const LINEAGES: u64 = 4;
+const LINEAGES: u64 = 5;
 /// The smallest there is, so that every run rolls over many.
 const SEGMENT_BYTES: u64 = 64 << 10;
 const RETRIES_MAX: u32 = 2;
@@ -387,20 +387,26 @@ impl Doom {
 /// A directory and what has happened in it.
 struct Lineage {
     home: tempfile::TempDir,
-    durability: Durability,
+    /// The runs take turns.
+    durabilities: &'static [Durability],
     lie: Lie,
     runs: u64,
     ledger: Ledger,
 }
 
 impl Lineage {
-    fn new(durability: Durability, lie: Lie) -> Self {
+    fn new(durabilities: &'static [Durability], lie: Lie) -> Self {
         let home = tempfile::tempdir().unwrap();
-        Self { home, durability, lie, runs: 0, ledger: Ledger::default() }
+        Self { home, durabilities, lie, runs: 0, ledger: Ledger::default() }
+    }
+
+    /// Of the next run.
+    fn durability(&self) -> Durability {
+        self.durabilities[self.runs as usize % self.durabilities.len()]
     }
 
     fn open(&self) -> Engine {
-        Engine::open(config(&self.dir(), self.durability)).unwrap()
+        Engine::open(config(&self.dir(), self.durability())).unwrap()
     }
 
     fn dir(&self) -> std::path::PathBuf {
@@ -409,14 +415,11 @@ impl Lineage {
 
     /// Lets a child work, kills it, and notes what it said.
     fn crash(&mut self, doom: &Doom) {
-        let run = self.runs;
+        let (run, durability) = (self.runs, self.durability());
         self.runs += 1;
         let mut command = child::command("work", &self.dir());
         command.env("MILLSTREAM_TEST_RUN", run.to_string());
-        command.env(
-            "MILLSTREAM_TEST_SYNC",
-            u64::from(self.durability == Durability::Sync).to_string(),
-        );
+        command.env("MILLSTREAM_TEST_SYNC", u64::from(durability == Durability::Sync).to_string());
         command.env("MILLSTREAM_TEST_LIE", (self.lie as u64).to_string());
         let started = Instant::now();
         let mut child = command.spawn().unwrap();
@@ -506,14 +509,14 @@ fn seed() -> u64 {
 }
 
 /// Kills over and over on one directory, and asserts that every promise was kept.
-fn kill_and_compare(durability: Durability, lineage: u64) {
+fn kill_and_compare(durabilities: &'static [Durability], lineage: u64) {
     let seed = seed();
     println!("MILLSTREAM_SEED={seed}");
     let mut random = Random(mix(seed ^ lineage));
     let crashes = environment("MILLSTREAM_CRASHES").unwrap_or(CRASHES).div_ceil(LINEAGES);
-    let mut queue = Lineage::new(durability, Lie::None);
+    let mut queue = Lineage::new(durabilities, Lie::None);
     for _ in 0..crashes {
-        queue.crash(&Doom::random(&mut random, durability));
+        queue.crash(&Doom::random(&mut random, queue.durability()));
         if random.below(3) == 0 && queue.dir().exists() {
             queue.audit();
         }
@@ -530,19 +533,26 @@ fn kill_and_compare(durability: Durability, lineage: u64) {
 }
 
 /// Promise: the table above, where a receipt promises the operating system.
-/// Method: fifteen kills on one directory; two such lineages.
+/// Method: a dozen kills on one directory; two such lineages.
 #[test]
 fn nothing_that_was_acknowledged_is_lost_to_a_kill() {
-    kill_and_compare(Durability::Os, 0);
-    kill_and_compare(Durability::Os, 1);
+    kill_and_compare(&[Durability::Os], 0);
+    kill_and_compare(&[Durability::Os], 1);
 }
 
 /// Promise: the table above, where a receipt promises the disk.
 /// Method: as before; publishers that wait for a sync are killed while they wait.
 #[test]
 fn nothing_that_was_acknowledged_as_synced_is_lost_to_a_kill() {
-    kill_and_compare(Durability::Sync, 2);
-    kill_and_compare(Durability::Sync, 3);
+    kill_and_compare(&[Durability::Sync], 2);
+    kill_and_compare(&[Durability::Sync], 3);
+}
+
+/// Promise: the table above on one directory whose owners promise now the one, now the other.
+/// Method: as before; so one's tail, which nobody synced, is what the other finds.
+#[test]
+fn owners_of_different_durability_take_over_from_each_other() {
+    kill_and_compare(&[Durability::Os, Durability::Sync], 4);
 }
 
 /// Promise: the check sees a loss. Method: a child that says "published" before it publishes, killed when it is heard.
@@ -561,7 +571,7 @@ fn the_check_fails_when_a_sync_is_reported_that_was_not_made() {
 
 /// Is a child that lies found out within twenty crashes?
 fn is_caught(lie: Lie, letter: &'static str, found: impl Fn(&Finding) -> bool) -> bool {
-    let mut queue = Lineage::new(Durability::Os, lie);
+    let mut queue = Lineage::new(&[Durability::Os], lie);
     (0..20).any(|facts| {
         queue.crash(&Doom { delay: PATIENCE, facts: facts + 3, letter });
         queue.finish();

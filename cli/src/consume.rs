@@ -1,6 +1,7 @@
 //! `millstream consume`: a subscription's messages to standard output, or to a command each.
 
 use crate::control::{Control, Event, Reason};
+use crate::durability;
 use crate::failure::{Failure, Outcome};
 use crate::output::counted;
 use crate::progress::Progress;
@@ -8,7 +9,8 @@ use crate::work::Work;
 use clap::{ValueEnum, ValueHint};
 use indicatif::HumanCount;
 use millstream::{
-    CloseReport, Config, DEAD_LETTERS, Engine, Filter, Member, Start, Stats, Subscription, Topic,
+    CloseReport, Config, DEAD_LETTERS, Durability, Engine, Filter, Member, Start, Stats,
+    Subscription, Topic,
 };
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -63,6 +65,8 @@ pub struct Args {
     workers: usize,
     #[command(flatten)]
     retries: Retries,
+    #[arg(long, value_name = "os|sync|interval=D", default_value = "os", value_parser = durability::parse, help = durability::HELP_SETTLED)]
+    durability: Durability,
     /// End when for this long nothing was there to do, such as `1s` or `250ms`. A message that waits for its
     /// retry is something to do
     #[arg(long, value_name = "D", value_parser = crate::duration)]
@@ -99,11 +103,16 @@ enum From {
 
 /// Consumes.
 pub fn run(args: Args, json: bool) -> Result<Outcome, Failure> {
-    let config = args.retries.of(Config::persistent(&args.dir).workers(args.workers));
+    let config = Config::persistent(&args.dir).workers(args.workers).durability(args.durability);
+    let config = args.retries.of(config);
     let engine =
         Engine::open(config).map_err(|source| Failure::Open { dir: args.dir.clone(), source })?;
     let (control, events) = Control::start()?;
     let work = Work::new(control.clone(), args.exec.clone(), json, args.count);
+    let work = match args.durability {
+        Durability::Sync => work.syncing(engine.clone()),
+        _ => work,
+    };
     let start = match args.from {
         From::Earliest => Start::Earliest,
         From::Latest => Start::Latest,

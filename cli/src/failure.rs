@@ -86,7 +86,8 @@ impl Failure {
                 source: PublishError::Topic { .. } | PublishError::TooLarge { .. },
                 ..
             } => BAD_INPUT,
-            Self::Open { source: OpenError::Setting { .. }, .. } => BAD_INPUT,
+            Self::Open { source: OpenError::Setting { .. }, .. }
+            | Self::Log { source: LogError::NotEmpty { .. }, .. } => BAD_INPUT,
             Self::Open { source: OpenError::InUse { .. }, .. }
             | Self::Log { source: LogError::Locked { .. }, .. } => IN_USE,
             Self::Queue(

@@ -12,15 +12,19 @@
 //! | 3 | the directory is in use by another process |
 //! | 4 | the directory or the disk cannot be used |
 
+mod backup;
 mod consume;
 mod control;
+mod durability;
 mod failure;
 mod input;
+mod inspect;
 mod output;
 mod peek;
 mod progress;
 mod publish;
 mod relay;
+mod repair;
 mod stat;
 mod verify;
 mod work;
@@ -43,7 +47,7 @@ Exit codes:
 /// A message queue in a directory.
 ///
 /// DIR is a queue: a log of all messages, with what each subscription has settled. One process at a time has it
-/// open. A message is the bytes of a line, without its newline.
+/// open; peek, stat, inspect and backup look at it beside that one. A message is the bytes of a line, without its newline.
 #[derive(Parser)]
 #[command(name = "millstream", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -62,6 +66,9 @@ enum Command {
     Peek(peek::Args),
     Stat(stat::Args),
     Verify(verify::Args),
+    Repair(repair::Args),
+    Backup(backup::Args),
+    Inspect(inspect::Args),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +80,9 @@ fn main() -> ExitCode {
         Command::Peek(args) => peek::run(&args, cli.json),
         Command::Stat(args) => stat::run(&args, cli.json),
         Command::Verify(args) => verify::run(&args, cli.json),
+        Command::Repair(args) => repair::run(&args, cli.json),
+        Command::Backup(args) => backup::run(&args, cli.json),
+        Command::Inspect(args) => inspect::run(&args, cli.json),
     };
     let code = match outcome {
         Ok(Outcome::Good) => 0,

@@ -1,11 +1,12 @@
 //! `millstream publish`: one message a line, in frames of as many lines as are ready.
 
 use crate::control::{Control, Event};
+use crate::durability;
 use crate::failure::{Failure, Outcome};
 use crate::input::Input;
 use crate::output;
 use crate::progress::Progress;
-use clap::{ValueEnum, ValueHint};
+use clap::ValueHint;
 use indicatif::HumanCount;
 use millstream::{Batch, Bytes, Config, Durability, Engine, Message, Reached, Receipt, Topic};
 use serde::Serialize;
@@ -44,9 +45,8 @@ pub struct Args {
     /// Read lines from this file, not from standard input
     #[arg(long, value_name = "F", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
-    /// What an acknowledged message survives
-    #[arg(long, value_enum, default_value_t)]
-    durability: Promise,
+    #[arg(long, value_name = "os|sync|interval=D", default_value = "os", value_parser = durability::parse, help = durability::HELP)]
+    durability: Durability,
     /// A header for every message; may be given more than once
     #[arg(long = "header", value_name = "K=V", value_parser = header)]
     headers: Vec<(String, String)>,
@@ -54,25 +54,6 @@ pub struct Args {
     /// printed is what was promised, whatever happens afterwards. The summary goes to standard error
     #[arg(long)]
     receipts: bool,
-}
-
-/// [`Durability`], as it is written on the command line.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-pub enum Promise {
-    /// The end of this process: the operating system has it
-    #[default]
-    Os,
-    /// A power loss too: the disk has it
-    Sync,
-}
-
-impl From<Promise> for Durability {
-    fn from(promise: Promise) -> Self {
-        match promise {
-            Promise::Os => Self::Os,
-            Promise::Sync => Self::Sync,
-        }
-    }
 }
 
 /// Why a header is none.
@@ -95,7 +76,7 @@ fn header(text: &str) -> Result<(String, String), HeaderError> {
 /// Publishes.
 pub fn run(args: Args, json: bool) -> Result<Outcome, Failure> {
     let input = Input::open(args.file.as_ref())?;
-    let config = Config::persistent(&args.dir).durability(args.durability.into()).workers(1);
+    let config = Config::persistent(&args.dir).durability(args.durability).workers(1);
     let engine =
         Engine::open(config).map_err(|source| Failure::Open { dir: args.dir.clone(), source })?;
     let (control, events) = Control::start()?;

@@ -2,16 +2,17 @@
 
 use crate::consume::{Retries, Run};
 use crate::control::{Control, Event};
+use crate::durability;
 use crate::failure::{Failure, Outcome};
 use crate::input::Input;
 use crate::output::{self, counted, short};
 use crate::progress::Progress;
-use crate::publish::{Promise, Publisher, progress_of, publish_all};
+use crate::publish::{Publisher, progress_of, publish_all};
 use crate::work::Work;
 use clap::ValueHint;
 use indicatif::HumanCount;
 use millstream::metrics::Summary;
-use millstream::{Config, Engine, Stats, Subscription, Topic};
+use millstream::{Config, Durability, Engine, Stats, Subscription, Topic};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -59,16 +60,15 @@ pub struct Args {
     workers: Option<usize>,
     #[command(flatten)]
     retries: Retries,
-    /// What a message survives once it is published
-    #[arg(long, value_enum, default_value_t)]
-    durability: Promise,
+    #[arg(long, value_name = "os|sync|interval=D", default_value = "os", value_parser = durability::parse, help = durability::HELP)]
+    durability: Durability,
 }
 
 /// Relays.
 pub fn run(args: Args, json: bool) -> Result<Outcome, Failure> {
     let input = Input::open(args.file.as_ref())?;
     let workers = args.workers.unwrap_or(if args.exec.is_some() { WORKERS } else { 1 });
-    let config = Config::persistent(&args.dir).workers(workers).durability(args.durability.into());
+    let config = Config::persistent(&args.dir).workers(workers).durability(args.durability);
     let engine = Engine::open(args.retries.of(config))
         .map_err(|source| Failure::Open { dir: args.dir.clone(), source })?;
     let (control, events) = Control::start()?;

@@ -29,6 +29,8 @@ pub struct Args {
 #[derive(Serialize)]
 struct Queue {
     dir: String,
+    /// Has somebody got it open?
+    live: bool,
     /// Did its last owner close it?
     clean: bool,
     topics: usize,
@@ -101,6 +103,7 @@ impl Queue {
         let segments: Vec<Segment> = segments.collect();
         Self {
             dir: args.dir.display().to_string(),
+            live: inspection.is_live(),
             clean: inspection.is_clean(),
             topics: inspection.topics(),
             held: depth.held,
@@ -120,9 +123,10 @@ impl Queue {
 impl fmt::Display for Queue {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Log { end, durable, records, file_bytes, segments } = &self.log;
-        let clean = match self.clean {
-            true => "closed in order",
-            false => "not closed in order: whoever opens it next recovers it",
+        let clean = match (self.live, self.clean) {
+            (true, _) => "open: what is in hands counts as ready",
+            (false, true) => "closed in order",
+            (false, false) => "not closed in order: whoever opens it next recovers it",
         };
         writeln!(out, "queue     {}, {clean}", self.dir)?;
         writeln!(out, "topics    {}", HumanCount(self.topics as u64))?;

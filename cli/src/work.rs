@@ -11,12 +11,12 @@
 
 use crate::control::{Control, Reason};
 use crate::output::{self, MessageObject, OutputError};
-use millstream::{Delivery, Handler, Settlement};
+use millstream::{Delivery, Engine, Handler, Settlement};
 use serde::Serialize;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 /// The work of a run; clones share it.
@@ -28,6 +28,8 @@ struct Shared {
     command: Option<String>,
     json: bool,
     count_max: Option<u64>,
+    /// Set where what was handled has to be on the disk before more is.
+    syncs: OnceLock<Engine>,
     tally: Mutex<Tally>,
     changed: Condvar,
 }
@@ -60,7 +62,14 @@ impl Work {
     ) -> Self {
         let tally = Tally { claimed: 0, handled: 0, failed: 0, last: Instant::now(), left: false };
         let (tally, changed) = (Mutex::new(tally), Condvar::new());
-        Self(Arc::new(Shared { control, command, json, count_max, tally, changed }))
+        let syncs = OnceLock::new();
+        Self(Arc::new(Shared { control, command, json, count_max, syncs, tally, changed }))
+    }
+
+    /// The same, but a worker hands out a message only when everything that was settled before is on the disk.
+    pub fn syncing(self, engine: Engine) -> Self {
+        self.0.syncs.get_or_init(|| engine);
+        self
     }
 
     /// How many messages were handled.
@@ -82,6 +91,11 @@ impl Work {
 
 impl Handler for Work {
     fn handle(&self, delivery: &Delivery) -> Settlement {
+        // Its failure poisons the queue: the next settlement meets it, and the run ends.
+        if self.0.syncs.get().is_some_and(|engine| engine.sync().is_err()) {
+            self.0.control.stop(Reason::Failure);
+            return Settlement::Release;
+        }
         match self.0.claim() {
             true => self.0.finish(self.0.attempt(delivery)),
             false => Settlement::Release,

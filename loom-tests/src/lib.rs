@@ -15,6 +15,9 @@
 //! | `tests/line.rs` | the memory kind: looking without taking, the end of a line, credits |
 //! | `tests/roster.rs` | the workers' roster: no message without somebody who looks, none behind a long handler |
 //! | `tests/commit.rs` | the log's tail: reserve, commit, help, refuse, the prepared end |
+//! | `tests/prepare.rs` | the log prepared ahead of its writers: rung for, waited for, refused, ended |
+//! | `tests/window.rs` | a persistent subscription: who is woken for a message, behind a gap, for room |
+//! | `tests/group.rs` | one sync for many: threads and tasks that wait, who leads next, failure; the thread that syncs at an interval |
 //! | `tests/mutants.rs` | every ordering and rule broken once: some model must fail |
 //!
 //! Under shuttle, larger ones in random orders of their steps, `SCHEDULES` of each:

@@ -21,8 +21,12 @@ mod commit;
 mod direct;
 #[path = "event.rs"]
 mod event;
+#[path = "group.rs"]
+mod group;
 #[path = "line.rs"]
 mod line;
+#[path = "prepare.rs"]
+mod prepare;
 #[path = "ring.rs"]
 mod ring;
 #[path = "roster.rs"]
@@ -33,6 +37,8 @@ mod shutdown;
 mod sole;
 #[path = "tasks.rs"]
 mod tasks;
+#[path = "window.rs"]
+mod window;
 
 /// The fault, and the models that must see it.
 const MUTANTS: &[(&str, &str)] = &[
@@ -157,7 +163,60 @@ const MUTANTS: &[(&str, &str)] = &[
     ("L4_load", "commit::nobody_gets"),
     ("help_one_only", "commit::nothing_committed"),
     ("pad_forgotten", "commit::a_frame"),
+    ("limit_early", "commit::nobody_gets"),
+    ("L2_fence", "commit::a_gap"),
+    ("L3_cas", "commit::a_gap"),
+    ("help_one_only", "commit::the_writer_that_commits_last"),
+    ("L4_store", "commit::three_writers"),
+    ("L4_load", "commit::three_writers"),
     ("closed_ignored", "commit::what_is_accepted"),
+    ("closed_ignored", "commit::what_three_writers"),
+    ("admit_once", "commit::what_three_writers"),
+    ("admit_once", "commit::nothing_gets_into"),
+    ("poison_ignored", "commit::nothing_gets_into"),
+    ("flags_lost", "commit::publishes_end"),
+    ("settlements_closed_too", "commit::publishes_end"),
+    ("close_beside", "commit::the_last_frame"),
+    ("full_ignored", "commit::each_budget"),
+    ("last_unkept", "commit::each_budget"),
+    // queue/waking.rs, and what those do who ask it
+    ("more_unseen", "window::two_settlements"),
+    ("room_untold", "window::room_that"),
+    ("room_untold", "window::two_settlements"),
+    ("wake_own_only", "window::a_gap_that_is_closed_wakes_for_another"),
+    ("wake_own_only,more_unseen", "window::a_gap_that_is_closed_wakes_a_puller"),
+    ("sleep_unseen", "window::each_message"),
+    ("L2_fence", "window::a_message_behind"),
+    ("E1_listen", "window::each_message"),
+    ("E1_notify", "window::a_gap_that_is_closed_wakes_for_another"),
+    // log/preparer.rs
+    ("kick_unlocked", "prepare::a_kick"),
+    ("wait_unrung", "prepare::writers_that_wait"),
+    ("wait_unkicked", "prepare::writers_that_wait"),
+    ("step_untold", "prepare::writers_that_wait"),
+    ("need_unsaid", "prepare::a_frame_beyond"),
+    ("never_again", "prepare::a_refusal"),
+    ("refusal_uncounted", "prepare::a_refusal"),
+    ("stop_untold_to_writers", "prepare::the_end_reaches_everybody"),
+    ("stop_untold_to_thread", "prepare::the_end_reaches_the_thread"),
+    // log/group.rs
+    ("G1_store", "group::whoever_sees"),
+    ("G1_load", "group::whoever_sees"),
+    ("upto_late", "group::what_is_durable"),
+    ("two_leaders", "group::what_is_durable"),
+    ("enlist_late", "group::what_is_durable"),
+    ("none_beyond", "group::a_leader_that_falls_short"),
+    ("fail_quietly", "group::a_failure"),
+    ("fail_quietly", "group::a_task_hears"),
+    ("keep_waker", "group::the_last_waker"),
+    ("wake_locked", "group::a_waker"),
+    ("task_stays", "group::a_task_that_is_dropped"),
+    // log/syncer.rs
+    ("Y1_notice", "group::an_append_after_a_rest"),
+    ("E1_listen", "group::an_append_after_a_rest"),
+    ("idle_late", "group::an_append_after_a_rest"),
+    ("idle_cleared", "group::an_append_beside"),
+    ("E1_listen", "group::a_task_is_served"),
 ];
 
 /// Faults that these models must bear, or what they catch together with another says nothing about the other.

@@ -40,7 +40,7 @@ use crate::clock::saturating_ns;
 use crate::error::QueueError;
 use crate::event::EventCount;
 use crate::queue::{Context, Delivery, SUBSCRIPTIONS_MAX, Settlement, Source};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Weak, thread};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, thread};
 use arc_swap::ArcSwap;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -119,7 +119,8 @@ impl Attached {
 
 struct Shared {
     context: Arc<Context>,
-    roster: Roster,
+    /// Held by the sources' signals too: so a notification counts no reference.
+    roster: Arc<Roster>,
     /// When the first retry that was seen is due.
     due_ns: AtomicU64,
     /// What a worker that sleeps has set its alarm for, or `NEVER`.
@@ -147,7 +148,7 @@ impl Dispatcher {
     pub(crate) fn start(context: Arc<Context>, workers: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             context,
-            roster: Roster::new(),
+            roster: Arc::new(Roster::new()),
             due_ns: AtomicU64::new(NEVER),
             watched_ns: AtomicU64::new(NEVER),
             stopped: AtomicBool::new(false),
@@ -278,7 +279,7 @@ impl Dispatcher {
 impl Shared {
     /// Gives the source a slot; the caller has the lock.
     fn add(
-        self: &Arc<Self>,
+        &self,
         table: &[Option<Arc<Attached>>],
         source: Arc<dyn Source>,
         member: Member,
@@ -291,12 +292,8 @@ impl Shared {
         };
         let slot = table.iter().position(free).unwrap_or(table.len());
         assert!(slot < SUBSCRIPTIONS_MAX, "a queue has no more subscriptions");
-        let dispatcher: Weak<Self> = Arc::downgrade(self);
-        source.signal().connect(Box::new(move |messages| {
-            if let Some(shared) = dispatcher.upgrade() {
-                shared.roster.notify(slot, messages);
-            }
-        }));
+        let roster = Arc::clone(&self.roster);
+        source.signal().connect(Box::new(move |messages| roster.notify(slot, messages)));
         let attached = Arc::new(Attached {
             source,
             slot,

@@ -13,21 +13,24 @@
 
 mod config;
 mod dispatcher;
+mod durable;
 mod retry;
 mod roster;
 mod subscriber;
 
 pub use config::{BUFFER_MAX, Config, WORKERS_MAX};
 pub use dispatcher::Handler;
+pub use durable::Durable;
 pub use subscriber::Subscriber;
 
 use crate::error::{OpenError, PublishError, QueueError};
 use crate::message::{Envelope, Message};
 use crate::metrics::{Event, Rates, Snapshot};
+use crate::queue::persistent::StorageStats;
 use crate::queue::routes::Filter;
 use crate::queue::{
-    Batch, Capabilities, Context, Delivery, Queue, QueueDepth, Receipt, Settlement, Source,
-    Subscription,
+    Batch, Capabilities, Context, Delivery, DurabilityStats, Queue, QueueDepth, Receipt,
+    Settlement, Source, Subscription,
 };
 use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use dispatcher::Dispatcher;
@@ -169,6 +172,20 @@ impl Engine {
         self.inner.queue.peek(&Filter::new(filter)?, count)
     }
 
+    /// Drops every unsettled message, and every held one, that was published so far to a topic that `filter` matches: in
+    /// all subscriptions, for good. What is in somebody's hands stays there, and may be settled; it does not come
+    /// again. Dead letters are purged by [`DEAD_LETTERS`](crate::DEAD_LETTERS). Answers how many deliveries and held
+    /// messages that were.
+    ///
+    /// # Errors
+    ///
+    /// An invalid filter, a kind of queue that cannot do it, or the storage failed.
+    pub fn purge(&self, filter: &str) -> Result<u64, QueueError> {
+        let purged = self.inner.queue.purge(&Filter::new(filter)?);
+        self.inner.context.progress.notify_all();
+        purged
+    }
+
     /// What the engine holds, and what it did so far.
     pub fn stats(&self) -> Stats {
         let context = &self.inner.context;
@@ -177,7 +194,9 @@ impl Engine {
             depth: self.inner.queue.depth(),
             workers: self.inner.workers,
             failure: self.inner.dispatcher.failure(),
+            storage: self.inner.queue.storage(),
             snapshot,
+            durability: self.inner.queue.durability(),
         }
     }
 
@@ -186,13 +205,29 @@ impl Engine {
         self.inner.queue.capabilities()
     }
 
-    /// Makes everything that was accepted and settled so far as durable as the kind of queue can.
+    /// Makes everything durable that was accepted and settled before the call: messages whose publish has returned,
+    /// deliveries whose settling has. It shares its sync with whoever else waits. A memory queue has nothing to do.
     ///
     /// # Errors
     ///
-    /// The storage failed.
+    /// The storage failed; [`QueueError::Unknown`] after a failed sync.
     pub fn sync(&self) -> Result<(), QueueError> {
         self.inner.queue.sync()
+    }
+
+    /// Copies the queue, as it is now, to `to`, a new directory, while the engine goes on; the copy opens as a queue by
+    /// itself. What is settled by now is written first; what is in hands comes again there. `progress` hears of the bytes
+    /// done and of how many there are. See [`Log::backup`](crate::log::Log::backup).
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unsupported`] for a kind that keeps nothing; [`QueueError::Storage`]: there is no copy.
+    pub fn backup(
+        &self,
+        to: impl AsRef<std::path::Path>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<crate::queue::persistent::Backup, QueueError> {
+        self.inner.queue.backup(to.as_ref(), progress)
     }
 
     /// Ends the engine: refuses publishes, lets handlers and subscribers drain what was accepted for at most
@@ -325,6 +360,10 @@ pub struct Stats {
     pub snapshot: Snapshot,
     /// The last failure that a worker met, such as a log that cannot be read.
     pub failure: Option<QueueError>,
+    /// The queue's files, if it has any.
+    pub storage: Option<StorageStats>,
+    /// How far everything is on its way to the disk, and whether a sync has failed; none for a memory queue.
+    pub durability: Option<DurabilityStats>,
 }
 
 impl Stats {

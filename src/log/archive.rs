@@ -2,15 +2,19 @@
 //!
 //! An [`Archive`] decides what the log is by the same tables as [`Log::open`](super::Log::open), and reads it. [`verify`]
 //! goes through every frame of every segment and reports all damage, where the open stops at the first. Both keep owners
-//! out while they look, by a shared lock, and are refused while there is one.
+//! out while they look, by a shared lock, and are refused while there is one; [`Archive::open_beside`] looks all the same,
+//! see `beside.rs`.
 
 use super::Action;
-use super::checkpoint::{self, Checkpoint, Checkpoints};
+use super::backup::{self, Backup};
+use super::beside::Moment;
+use super::checkpoint::{self, Checkpoint, Checkpoints, Chosen};
 use super::disk::{DirectoryLock, DiskStorage, Storage, lock_shared};
 use super::error::{Damage, DamageKind, LogError, StorageError};
 use super::fault::Faults;
 use super::format::{HeaderFault, Position};
 use super::group::GroupSync;
+use super::heal;
 use super::open::{self, Found, scan_all};
 use super::options::Sizes;
 use super::prepare::Preparer;
@@ -18,20 +22,25 @@ use super::reader::{self, Reader, RecordRef};
 use super::recovery::{self, Known, Link, Verdict};
 use super::scan::{self, Listing};
 use super::segment::{Segments, Table};
+use super::syncer::Syncer;
 use super::tail::{Bounds, Tail};
+use super::warm::Warm;
 use super::write::Shared;
 use crate::clock::SystemClock;
 use crate::sync::{Arc, Mutex};
 use std::path::{Path, PathBuf};
 
-/// A log at rest, to be read.
+/// A log at rest, or a moment of one that is owned, to be read.
 #[derive(Debug)]
 pub struct Archive {
     shared: Arc<Shared>,
     durable: u64,
     clean: bool,
+    live: bool,
     segments: Vec<SegmentInfo>,
-    _lock: Option<DirectoryLock>,
+    /// Held, not read: while it lives no owner comes.
+    #[allow(dead_code)]
+    lock: Option<DirectoryLock>,
 }
 
 /// One segment file.
@@ -64,14 +73,41 @@ impl Archive {
     pub fn open(dir: &Path) -> Result<Self, LogError> {
         check_directory(dir)?;
         let lock = lock_shared(dir)?;
-        let boot_id = DiskStorage.boot_id()?;
-        let found = Found::look(&DiskStorage, dir, boot_id, &|_| {})?;
-        let sealed = found.sealed(&DiskStorage, true)?;
+        let Found { chain, chosen, scans, plan, .. } =
+            Found::look(&DiskStorage, dir, DiskStorage.boot_id()?, &|_| {})?;
+        let found =
+            Found { chain, chosen: Chosen::default(), scans, plan, temporaries: Vec::new() };
+        let segments = found.sealed(&DiskStorage, true)?;
+        let Found { scans, plan, .. } = found;
+        let (durable, end) = (plan.durable.min(plan.end), plan.end);
+        let moment = Moment { segments, scans, chosen, durable, end };
+        Self::of(dir, moment, plan.crashed).map(|archive| Self {
+            clean: plan.clean,
+            lock,
+            ..archive
+        })
+    }
+
+    /// Opens the log in `dir` for reading while its owner goes on: as it is at this moment, up to the first frame that
+    /// is not whole. Takes no lock, and changes nothing; what it found stays readable even if the owner trims it.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoLog`] if there is none, or its owner has not written its first frame yet; what
+    /// [`Log::open`](super::Log::open) answers for a log that is damaged.
+    pub fn open_beside(dir: &Path) -> Result<Self, LogError> {
+        check_directory(dir)?;
+        let moment = Moment::of(&DiskStorage, dir)?;
+        Self::of(dir, moment, 0).map(|archive| Self { live: true, ..archive })
+    }
+
+    fn of(dir: &Path, moment: Moment, crashed: u64) -> Result<Self, LogError> {
+        let Moment { segments: sealed, scans, chosen, durable, end } = moment;
         let Some(last) = sealed.last() else {
             return Err(LogError::NoLog { dir: dir.to_owned() });
         };
-        let (id, segment_bytes, end) = (last.header.log_id, last.header.capacity, last.end);
-        let segments = sealed.iter().zip(&found.scans).map(|(one, scan)| SegmentInfo {
+        let (id, segment_bytes) = (last.header.log_id, last.header.capacity);
+        let segments = sealed.iter().zip(&scans).map(|(one, scan)| SegmentInfo {
             path: one.path.clone(),
             base: Position::of(one.header.base),
             end: Position::of(one.end),
@@ -82,7 +118,6 @@ impl Archive {
         });
         let segments = segments.collect();
         let disk_max_bytes = sealed.iter().map(|segment| segment.file_bytes).sum();
-        let (durable, clean) = (found.plan.durable.min(end), found.plan.clean);
         let bounds = Bounds { start: end, segment_bytes, publish_max: end, settle_max: end };
         let tail = Tail::new(bounds);
         tail.refuse_all();
@@ -90,19 +125,48 @@ impl Archive {
             storage: Arc::new(DiskStorage),
             dir: dir.to_owned(),
             id,
-            boot_id,
-            sizes: Sizes { segment_bytes, disk_max_bytes },
+            boot_id: last.header.boot_id,
+            sizes: Sizes {
+                segment_bytes,
+                disk_max_bytes,
+                sync_interval: None,
+                allow_network: true,
+            },
             trimming: Mutex::default(),
             tail,
             segments: Segments::new(Table::new(sealed, u64::MAX, segment_bytes)),
             group: GroupSync::new(end),
-            crashed: found.plan.crashed,
-            checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
+            syncer: Syncer::new(None),
+            crashed,
+            checkpoints: Mutex::new(Checkpoints::new(chosen)),
             preparer: Preparer::default(),
+            warm: Warm::default(),
             faults: Faults::default(),
+            file_system: DiskStorage.file_system(dir)?,
             clock: SystemClock::new(),
         });
-        Ok(Self { shared, durable, clean, segments, _lock: lock })
+        Ok(Self { shared, durable, clean: false, live: false, segments, lock: None })
+    }
+
+    /// Is there an owner, beside whom this shows a moment?
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Copies the log to `to`, a new directory: see [`Log::backup`](super::Log::backup). Beside an owner: the moment
+    /// that this shows.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn backup(
+        &self,
+        to: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Backup, LogError> {
+        let table = self.shared.segments.snapshot();
+        let end = self.end().as_u64();
+        backup::backup(&self.shared, self.checkpoint(), (&table, end), to, progress)
     }
 
     /// A reader from `from` on: see [`Log::reader`](super::Log::reader).
@@ -134,7 +198,7 @@ impl Archive {
         Position::of(self.durable)
     }
 
-    /// Did the last owner close the log?
+    /// Did the last owner close the log? `false` while there is one.
     pub fn clean(&self) -> bool {
         self.clean
     }
@@ -142,6 +206,12 @@ impl Archive {
     /// The newest whole checkpoint.
     pub fn checkpoint(&self) -> Option<Arc<Checkpoint>> {
         self.shared.checkpoints.lock().newest()
+    }
+
+    /// Does the log begin with the first segment that it ever had? See [`Log::is_whole`](super::Log::is_whole).
+    pub fn is_whole(&self) -> bool {
+        let view = self.shared.segments.view();
+        view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
     }
 
     /// The segments, oldest first.
@@ -229,14 +299,23 @@ fn sound_links(
     let Listing { segments, checkpoints, .. } = scan::list(&DiskStorage, dir)?;
     let count = segments.len();
     found.segments = count as u64;
+    let log_id = segments.iter().find_map(|one| one.header.ok()).map(|header| header.log_id);
     let mut sound = Vec::with_capacity(count);
-    for (index, listed) in segments.into_iter().enumerate() {
-        let damaged = listed.header == Err(HeaderFault::Damaged);
-        let unused = damaged && index + 1 == count && listed.blank(&DiskStorage)?;
-        if damaged && !unused {
-            let what = DamageKind::SegmentHeader;
-            found.damages.push(Damage { file: listed.path, offset: 0, what });
-        } else {
+    for (index, mut listed) in segments.into_iter().enumerate() {
+        let unused = index + 1 == count && listed.header.is_err() && listed.blank(&DiskStorage)?;
+        if unused || listed.header.is_ok() {
+            sound.push(listed);
+            continue;
+        }
+        let healed = heal::by_checksum(&DiskStorage, &listed, log_id)?;
+        if healed.is_none() && listed.header != Err(HeaderFault::Damaged) {
+            sound.push(listed); // not ours, or newer: the chain says so
+            continue;
+        }
+        let what = DamageKind::SegmentHeader;
+        found.damages.push(Damage { file: listed.path.clone(), offset: 0, what });
+        if let Some(healed) = healed {
+            listed.header = Ok(healed);
             sound.push(listed);
         }
     }
@@ -256,7 +335,7 @@ fn sound_links(
     }
 }
 
-fn check_directory(dir: &Path) -> Result<(), LogError> {
+pub(crate) fn check_directory(dir: &Path) -> Result<(), LogError> {
     let found = std::fs::metadata(dir).map_err(StorageError::on(Action::Open, dir))?;
     if found.is_dir() { Ok(()) } else { Err(LogError::NotADirectory { path: dir.to_owned() }) }
 }

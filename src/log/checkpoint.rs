@@ -29,7 +29,7 @@
 //! | file | verdict |
 //! |------|---------|
 //! | newer version, another log's id | the open is refused, by name |
-//! | damaged, or its name and sequence differ | passed over, counted, and removed once another is there |
+//! | damaged, or its name and sequence differ, or a number above 2^62 | passed over, counted, and removed once another is there |
 //! | whole | the newest such |
 //! | none whole, and the log's first segments are gone | the open is refused: damage of the newest one |
 //!
@@ -49,6 +49,8 @@ use std::path::{Path, PathBuf};
 pub(crate) const EXTENSION: &str = "ckpt";
 /// The largest body of a checkpoint: 1 GiB.
 pub const BODY_BYTES_MAX: usize = 1 << 30;
+/// No number is above this: a file that says so was not written by a log that counts.
+const SEQUENCE_MAX: u64 = 1 << 62;
 /// How many are kept.
 const KEPT: usize = 2;
 const VERSION: u32 = 1;
@@ -146,7 +148,7 @@ fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
         && half(80) == crc32c::crc32c(body);
     let places = [word(40), word(48), word(56)];
     let possible = places.iter().all(|at| at.is_multiple_of(32) && *at <= POSITION_MAX);
-    if !(whole && possible && places[0] <= places[1]) {
+    if !(whole && possible && places[0] <= places[1] && word(32) <= SEQUENCE_MAX) {
         return Err(Fault::Damaged);
     }
     let log_id = u128::from_le_bytes(head[16..32].try_into().expect("sixteen bytes"));
@@ -154,6 +156,14 @@ fn decode(bytes: &[u8]) -> Result<Checkpoint, Fault> {
     let head =
         Head { log_id, sequence: word(32), replay_from, durable, crashed, created_ns: word(64) };
     Ok(Checkpoint { head, body: body.to_vec() })
+}
+
+/// Reads any bytes; what is taken for whole is written as the same bytes again.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Ok(found) = decode(bytes) {
+        assert_eq!([&encode(&found.head, &found.body)[..], &found.body].concat(), bytes);
+    }
 }
 
 /// A checkpoint's file.
@@ -251,10 +261,16 @@ impl Checkpoints {
     }
 
     /// The number of the next one: above every file that is there, whole or not.
-    fn next_sequence(&self) -> u64 {
+    fn next_sequence(&self, dir: &Path) -> Result<u64, LogError> {
         let waste = self.waste.iter().filter_map(|path| sequence_of(path));
+        let waste = waste.filter(|sequence| *sequence <= SEQUENCE_MAX);
         let kept = self.kept.iter().map(|one| one.head.sequence);
-        kept.chain(waste).max().map_or(0, |last| last + 1)
+        let Some(last) = kept.chain(waste).max() else { return Ok(0) };
+        if last == SEQUENCE_MAX {
+            let (file, what) = (path_of(dir, last), DamageKind::Checkpoint);
+            return Err(Damage { file, offset: 0, what }.into());
+        }
+        Ok(last + 1)
     }
 
     /// Writes one more, and removes what is not needed any longer. What `head.sequence` says is not looked at.
@@ -269,7 +285,7 @@ impl Checkpoints {
             let (bytes, max) = (body.len() as u64, BODY_BYTES_MAX as u64);
             return Err(LogError::CheckpointTooLarge { bytes, max });
         }
-        head.sequence = self.next_sequence();
+        head.sequence = self.next_sequence(dir)?;
         let path = path_of(dir, head.sequence);
         disk::publish(storage, dir, &path, |file, temporary| {
             let failed = || StorageError::on(Action::Write, temporary);

@@ -13,7 +13,10 @@
 //!
 //! The owner's lock is `flock` on the file `lock`; it holds the owner's process id for the message to the second one.
 
-use super::error::{Action, LogError, StorageError};
+use super::error::{Action, LogError, NotAFile, StorageError};
+#[cfg(test)]
+use super::fault::Fault;
+use super::filesystem::FileSystem;
 use super::format::{HEADER_PAGE_BYTES, SegmentHeader};
 use super::storage::{self, Access};
 use crate::sync::Arc;
@@ -80,6 +83,11 @@ pub(crate) trait Storage: Debug + Send + Sync {
     fn boot_id(&self) -> Result<u128, StorageError>;
     /// Makes a directory that lasts, unless it is there.
     fn make_dir(&self, dir: &Path) -> Result<(), LogError>;
+    /// What the directory lies on.
+    fn file_system(&self, dir: &Path) -> Result<FileSystem, StorageError> {
+        let magic = storage::file_system_magic(dir).map_err(StorageError::on(Action::Open, dir))?;
+        Ok(FileSystem::of_magic(magic))
+    }
     /// Takes the directory for an owner.
     fn lock(&self, dir: &Path) -> Result<DirectoryLock, LogError>;
     /// All names in a directory.
@@ -88,9 +96,16 @@ pub(crate) trait Storage: Debug + Send + Sync {
     /// Makes a file that only its owner may read, or empties it.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn Stored>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives the file at `from` the name `to` as well.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Is that fault planted in what the log does with this file system?
+    #[cfg(test)]
+    fn planted(&self, _fault: Fault) -> bool {
+        false
+    }
 }
 
 /// The machine's own file systems.
@@ -131,6 +146,7 @@ impl Storage for DiskStorage {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(StorageError::on(Action::Create, &path))?;
         match file.try_lock() {
@@ -155,8 +171,7 @@ impl Storage for DiskStorage {
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn Stored>> {
-        let file = OpenOptions::new().read(true).write(access == Access::Write).open(path)?;
-        Ok(Arc::new(file))
+        Ok(Arc::new(open_regular(path, access)?))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn Stored>> {
@@ -166,12 +181,17 @@ impl Storage for DiskStorage {
             .create(true)
             .truncate(true)
             .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
             .open(path)?;
         Ok(Arc::new(file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -183,10 +203,32 @@ impl Storage for DiskStorage {
     }
 }
 
+/// Opens what must be a file of the directory's own: a link could lead to anybody's, and opening a pipe waits for its other
+/// end.
+fn open_regular(path: &Path, access: Access) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(access == Access::Write);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let is_link = |error: &io::Error| error.raw_os_error() == Some(libc::ELOOP);
+    let file = match options.open(path) {
+        Err(error) if is_link(&error) => return Err(NotAFile.into()),
+        opened => opened?,
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(NotAFile.into()) }
+}
+
 /// A lock on the directory. Dropping it lets go even where a child that was just forked still has the descriptor: a
 /// lock of this kind would else outlive its owner until that child has started its program.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock(File);
+
+#[cfg(test)]
+impl DirectoryLock {
+    /// A lock on a file of one's own, which nobody else can want.
+    pub fn on(file: File) -> Self {
+        Self(file)
+    }
+}
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
@@ -198,7 +240,7 @@ impl Drop for DirectoryLock {
 /// Keeps owners out while somebody looks. A directory in which nobody ever took the lock has no owner.
 pub(crate) fn lock_shared(dir: &Path) -> Result<Option<DirectoryLock>, LogError> {
     let path = dir.join(LOCK);
-    let mut file = match File::open(&path) {
+    let mut file = match open_regular(&path, Access::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StorageError::on(Action::Open, &path)(error).into()),
@@ -240,6 +282,34 @@ pub(crate) fn publish(
     storage.rename(&temporary, path).map_err(StorageError::on(Action::Rename, path))?;
     sync_dir(storage, dir)?;
     Ok(file)
+}
+
+/// Copied at a time.
+const COPY_PIECE_BYTES: usize = 256 << 10;
+
+/// Fills `to`, which is new, with the first `bytes` of `from`. Pieces of nothing but zeros stay holes.
+pub(crate) fn copy(
+    from: (&dyn Stored, &Path),
+    to: (&dyn Stored, &Path),
+    bytes: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), StorageError> {
+    storage::check_file_limit(bytes)
+        .and_then(|()| to.0.set_bytes(bytes))
+        .map_err(StorageError::on(Action::Allocate, to.1))?;
+    let mut buffer = vec![0; COPY_PIECE_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let piece = (bytes - at).min(COPY_PIECE_BYTES as u64) as usize;
+        let piece = &mut buffer[..piece];
+        from.0.read_at(piece, at).map_err(StorageError::on(Action::Read, from.1))?;
+        if piece.iter().any(|byte| *byte != 0) {
+            to.0.write_at(piece, at).map_err(StorageError::on(Action::Write, to.1))?;
+        }
+        at += piece.len() as u64;
+        progress(piece.len() as u64);
+    }
+    Ok(())
 }
 
 /// Makes a segment file. The space behind the header is a hole; see [`prepare`].

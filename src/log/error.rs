@@ -30,6 +30,8 @@ pub enum Action {
     Sync,
     /// Give a file its final name.
     Rename,
+    /// Give a file a second name.
+    Link,
     /// Remove a file.
     Remove,
     /// Start the housekeeping thread.
@@ -51,6 +53,7 @@ impl Action {
             Self::Map => "map",
             Self::Sync => "sync",
             Self::Rename => "rename",
+            Self::Link => "link",
             Self::Remove => "remove",
             Self::Start => "start a thread for",
             Self::Random => "draw random bytes for",
@@ -74,6 +77,8 @@ pub enum Cause {
     FileTooLarge,
     /// Not enough memory or address space.
     NoMemory,
+    /// A link, a pipe, a device or a directory stands where a file of the log's own should. It was not opened.
+    NotAFile,
     /// Something else: see the source.
     Other,
 }
@@ -87,8 +92,20 @@ impl Cause {
             Some(libc::EACCES | libc::EPERM) => Self::Denied,
             Some(libc::EFBIG) => Self::FileTooLarge,
             Some(libc::ENOMEM) => Self::NoMemory,
+            None if error.get_ref().is_some_and(|inner| inner.is::<NotAFile>()) => Self::NotAFile,
             _ => Self::Other,
         }
+    }
+}
+
+/// What is there is no regular file.
+#[derive(Debug, Error)]
+#[error("it is a link, a pipe, a device or a directory, and no file of the log's own")]
+pub(crate) struct NotAFile;
+
+impl From<NotAFile> for io::Error {
+    fn from(not: NotAFile) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, not)
     }
 }
 
@@ -128,6 +145,10 @@ pub enum DamageKind {
     FrameBody,
     /// The checksum holds, but the inside is impossible.
     FrameInside,
+    /// The whole segment is not there.
+    SegmentMissing,
+    /// The segment lies under another one's name.
+    SegmentName,
     /// The checkpoint is not whole.
     Checkpoint,
 }
@@ -140,6 +161,8 @@ impl DamageKind {
             Self::FrameHeader => "a frame header is damaged",
             Self::FrameBody => "a frame's body is damaged",
             Self::FrameInside => "a frame's inside is impossible",
+            Self::SegmentMissing => "the segment is missing",
+            Self::SegmentName => "the segment has another one's name",
             Self::Checkpoint => "the checkpoint is damaged",
         }
     }
@@ -184,6 +207,21 @@ pub enum LogError {
         dir: PathBuf,
         /// The owner, if it could be read.
         pid: Option<u32>,
+    },
+    /// The directory lies on another machine, and [`LogOptions::allow_network`](super::LogOptions::allow_network) was not
+    /// said. Nothing was touched, but that the directory was made.
+    #[error("{} lies on a network file system ({kind}), where a log is not safe", dir.display())]
+    Network {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The kind of file system.
+        kind: &'static str,
+    },
+    /// The directory is to be made, and something is in it.
+    #[error("{} is not empty", dir.display())]
+    NotEmpty {
+        /// The directory given.
+        dir: PathBuf,
     },
     /// There is no log here to look at.
     #[error("no log in {}", dir.display())]
@@ -339,6 +377,9 @@ pub enum SyncError {
         /// Where appends have got to.
         reserved: Position,
     },
+    /// The thread that syncs for tasks could not be started: nothing was tried. Blocking waits need none.
+    #[error("no thread to sync for tasks: {0}")]
+    NoThread(Arc<StorageError>),
     /// The log is closed, but not all of its closing was done.
     #[error("the log was closed, but its files were left as they were: {0}")]
     Untidy(Arc<StorageError>),

@@ -13,6 +13,25 @@ pub(crate) enum Fault {
     SyncFails = 2,
     /// Growing answers ENOSPC.
     NoSpace = 4,
+    /// A body is taken for whole unread.
+    BodyUnchecked = 1 << 16,
+    /// A group sync leaves out all but the last segment that it should cover.
+    SyncsLastOnly = 1 << 17,
+    /// The successor of a recovered segment does not say where that one ends, and what is behind the end stays.
+    GoesOnBehindEnd = 1 << 18,
+}
+
+/// Is that fault planted in what the log does with `storage`?
+#[cfg(test)]
+pub(crate) fn planted_in(storage: &dyn super::disk::Storage, fault: Fault) -> bool {
+    storage.planted(fault)
+}
+
+/// Is that fault planted in what the log does with `storage`? It is not.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) const fn planted_in(_storage: &dyn super::disk::Storage, _fault: Fault) -> bool {
+    false
 }
 
 /// The faults planted in one log.

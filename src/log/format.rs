@@ -224,13 +224,32 @@ impl SegmentHeader {
 
     /// What seals this segment's frames.
     pub fn seal(&self) -> Seal {
-        Seal(crc32c::crc32c(&self.salt.to_le_bytes()))
+        Self::seal_of(self.salt)
+    }
+
+    /// What seals the frames of a segment with that salt.
+    pub fn seal_of(salt: u64) -> Seal {
+        Seal(crc32c::crc32c(&salt.to_le_bytes()))
     }
 }
 
 /// The checksum of a segment's salt, from which each of its header checksums goes on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal(u32);
+
+impl Seal {
+    /// The only seal under which these bytes can be a frame's header at `at`: the checksum, run backwards.
+    pub fn of_frame(bytes: &[u8; FRAME_HEADER_BYTES], at: u64) -> Self {
+        Self(crc_before(u32_at(bytes, 4), &covered(bytes, at)))
+    }
+
+    /// A salt that has this seal: four bytes of zeros, and the four that a checksum of four bytes leaves free to choose.
+    pub fn salt(self) -> u64 {
+        let behind_zeros = crc32c::crc32c(&[0; 4]);
+        let wanted = crc_before(self.0, &[0; 4]);
+        u64::from(behind_zeros ^ wanted) << 32
+    }
+}
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -376,11 +395,31 @@ pub(crate) fn durable_lag(at: u64, durable: u64) -> u32 {
 }
 
 fn header_crc(bytes: &[u8; FRAME_HEADER_BYTES], seal: Seal, at: u64) -> u32 {
+    crc32c_append(seal.0, &covered(bytes, at))
+}
+
+/// What a frame's header checksum covers, behind the salt.
+fn covered(bytes: &[u8; FRAME_HEADER_BYTES], at: u64) -> [u8; 36] {
     let mut covered = [0; 36];
     covered[0..8].copy_from_slice(&at.to_le_bytes());
     covered[8..12].copy_from_slice(&bytes[0..4]);
     covered[12..36].copy_from_slice(&bytes[8..32]);
-    crc32c_append(seal.0, &covered)
+    covered
+}
+
+/// The checksum from which `crc` came by going on over `bytes`: CRC32C is a division, and each of its steps can be undone.
+fn crc_before(crc: u32, bytes: &[u8]) -> u32 {
+    /// CRC32C's polynomial, reflected. Its highest bit is set: so the highest bit of the sum tells what a step did.
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let mut register = !crc;
+    for byte in bytes.iter().rev() {
+        for _ in 0..8 {
+            let divided = register >> 31 == 1;
+            register = if divided { (register ^ POLYNOMIAL) << 1 | 1 } else { register << 1 };
+        }
+        register ^= u32::from(*byte);
+    }
+    !register
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -393,4 +432,21 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 fn u128_at(bytes: &[u8], at: usize) -> u128 {
     u128::from_le_bytes(*bytes[at..].first_chunk().expect("the caller's array is long enough"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Promise: the seal read out of a frame is the one it was written with, and a salt made for a seal has it.
+    #[test]
+    fn the_checksum_runs_backwards() {
+        for salt in [0, 1, 77, u64::MAX, 0x0123_4567_89ab_cdef] {
+            let seal = Seal(crc32c::crc32c(&salt.to_le_bytes()));
+            let frame = FrameHeader::pad(96, 7).encode(seal, 4096);
+            assert_eq!(Seal::of_frame(&frame, 4096), seal);
+            assert_ne!(Seal::of_frame(&frame, 4128), seal);
+            assert_eq!(crc32c::crc32c(&seal.salt().to_le_bytes()), seal.0);
+        }
+    }
 }

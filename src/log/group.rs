@@ -1,8 +1,20 @@
-//! `GroupSync`: many waiters, one sync. The leader is one of the waiters.
+//! `GroupSync`: many waiters, one sync. The leader is one of the waiting threads.
 //!
 //! Whoever finds nobody leading leads: it reads how far everything is committed *before* it syncs, syncs, and wakes all
-//! whom that covered and **one** beyond, who leads next. A hop to a thread that syncs would cost two more wakes; a lock
-//! is right here, since the path pays for a sync already, and a plain event count could not choose whom to wake.
+//! whom that covered and **one** thread beyond, who leads next. A hop to a thread that syncs would cost two more wakes; a
+//! lock is right here, since the path pays for a sync already, and a plain event count could not choose whom to wake.
+//!
+//! A task waits too, with the waker it left, but never leads: it has no stack to sync on. It is woken by whichever sync
+//! covers it. That one comes is its owner's business: a thread waits here for the first of the tasks (`syncer.rs`), and so
+//! leads, or sleeps behind a leader, like any other. Hence a task that goes away has nothing to hand on.
+//!
+//! | who waits | is kept | is woken | when it goes before that |
+//! |-----------|---------|----------|--------------------------|
+//! | a thread  | by the end it waits for | when that is durable, or as the next leader | it cannot |
+//! | a task    | the same, in a list of its own | when that is durable | it takes its waker out |
+//!
+//! Wakers are code of somebody else's: cloned before the lock is taken, woken and dropped after it was opened. One that
+//! panics does not keep the others from being woken; threads come first.
 //!
 //! # Orderings
 //!
@@ -17,50 +29,76 @@
 //! A failed sync is final: what it covered is unknown, and no later success says anything about it (the kernel drops the
 //! error, and with it the dirty pages). Waiters sleep by `park`: a leftover token of theirs costs one more look.
 
-use super::error::StorageError;
 use crate::sync::thread::{self, Thread};
-use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, mutant, order};
 use std::collections::BTreeMap;
+#[cfg(feature = "async")]
+use std::collections::VecDeque;
 use std::ops::Range;
+#[cfg(feature = "async")]
+use std::task::{Poll, Waker};
+use std::time::Instant;
 
 /// What a sync may cover, and how it is done.
-pub(crate) trait Syncing {
+pub trait Syncing {
+    /// Why it failed.
+    type Error;
     /// The end of what may be synced now; read before the sync.
     fn upto(&self) -> u64;
     /// Makes that range durable.
-    fn sync(&self, range: Range<u64>) -> Result<(), StorageError>;
+    ///
+    /// # Errors
+    ///
+    /// What it did not do, or not all of it.
+    fn sync(&self, range: Range<u64>) -> Result<(), Self::Error>;
+    /// A sync has failed, and everybody is about to hear of it. Called under the group's lock: it must not come back.
+    fn failed(&self);
 }
 
 /// Who waits for what to become durable.
 #[derive(Debug)]
-pub(crate) struct GroupSync {
+pub struct GroupSync<E> {
     durable: AtomicU64,
     syncs: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<State<E>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+/// A waiter: by the end it waits for, then in the order of coming.
+pub type Key = (u64, u64);
+
+#[derive(Debug)]
+struct State<E> {
     leading: bool,
-    failure: Option<Arc<StorageError>>,
-    /// By the end waited for, then in the order of coming.
-    waiters: BTreeMap<(u64, u64), Thread>,
+    failure: Option<Arc<E>>,
+    threads: BTreeMap<Key, Thread>,
+    #[cfg(feature = "async")]
+    tasks: BTreeMap<Key, Waker>,
     tickets: u64,
+    last_sync: Option<Instant>,
 }
 
-impl GroupSync {
+impl<E> GroupSync<E> {
     /// Everything below `durable` is.
     pub fn new(durable: u64) -> Self {
+        let state = State {
+            leading: false,
+            failure: None,
+            threads: BTreeMap::new(),
+            #[cfg(feature = "async")]
+            tasks: BTreeMap::new(),
+            tickets: 0,
+            last_sync: None,
+        };
         Self {
             durable: AtomicU64::new(durable),
             syncs: AtomicU64::new(0),
-            state: Mutex::new(State::default()),
+            state: Mutex::new(state),
         }
     }
 
     /// Everything below is durable.
     pub fn durable(&self) -> u64 {
-        self.durable.load(Ordering::Acquire) // [G1]
+        self.durable.load(order("G1_load", Ordering::Acquire)) // [G1]
     }
 
     /// Successful syncs so far.
@@ -68,8 +106,13 @@ impl GroupSync {
         self.syncs.load(Ordering::Relaxed) // [relaxed]
     }
 
+    /// When the last successful one returned.
+    pub fn last_sync(&self) -> Option<Instant> {
+        self.state.lock().last_sync
+    }
+
     /// The failure, if a sync has failed.
-    pub fn failure(&self) -> Option<Arc<StorageError>> {
+    pub fn failure(&self) -> Option<Arc<E>> {
         self.state.lock().failure.clone()
     }
 
@@ -78,7 +121,7 @@ impl GroupSync {
     /// # Errors
     ///
     /// The sync's failure, this one or an earlier one.
-    pub fn wait(&self, end: u64, syncing: &impl Syncing) -> Result<(), Arc<StorageError>> {
+    pub fn wait(&self, end: u64, syncing: &impl Syncing<Error = E>) -> Result<(), Arc<E>> {
         if self.durable() >= end {
             return Ok(());
         }
@@ -91,99 +134,218 @@ impl GroupSync {
             if let Some(failure) = &state.failure {
                 break Err(failure.clone());
             }
-            if state.leading {
+            if state.leading && !mutant("two_leaders") {
+                if mutant("enlist_late") {
+                    drop(state);
+                    state = self.state.lock();
+                }
                 key.get_or_insert_with(|| state.enlist(end));
                 drop(state);
                 thread::park();
+                // The leader takes out whom it serves before it opens the lock: there is nothing left to do under it.
+                if self.durable() >= end {
+                    return Ok(());
+                }
                 state = self.state.lock();
             } else {
                 state.dismiss(key.take());
-                state = self.lead(state, syncing);
+                self.lead(state, syncing);
+                if self.durable() >= end {
+                    return Ok(());
+                }
+                state = self.state.lock();
             }
         };
         state.dismiss(key);
         outcome
     }
 
-    fn lead<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        syncing: &impl Syncing,
-    ) -> MutexGuard<'a, State> {
+    fn lead(&self, mut state: MutexGuard<'_, State<E>>, syncing: &impl Syncing<Error = E>) {
         state.leading = true;
         drop(state);
         let durable = self.durable();
         let upto = syncing.upto();
-        let outcome = if durable < upto { self.counted(syncing, durable..upto) } else { Ok(()) };
+        let outcome = if durable < upto { syncing.sync(durable..upto) } else { Ok(()) };
+        let upto = if mutant("upto_late") { syncing.upto() } else { upto };
         let mut state = self.state.lock();
         state.leading = false;
-        match outcome {
+        let wakes = match outcome {
             Ok(()) => {
-                self.durable.fetch_max(upto, Ordering::Release); // [G1]
-                state.wake_upto(self.durable());
+                if durable < upto {
+                    self.syncs.fetch_add(1, Ordering::Relaxed); // [relaxed]
+                    state.last_sync = Some(Instant::now());
+                }
+                self.durable.fetch_max(upto, order("G1_store", Ordering::Release)); // [G1]
+                state.served(self.durable())
             }
-            Err(error) => state.fail(Arc::new(error)),
-        }
-        state
+            Err(error) => {
+                let wakes = state.fail(Arc::new(error));
+                syncing.failed();
+                wakes
+            }
+        };
+        let _held = if mutant("wake_locked") {
+            Some(state)
+        } else {
+            drop(state);
+            None
+        };
+        wakes.wake();
     }
 
-    fn counted(&self, syncing: &impl Syncing, range: Range<u64>) -> Result<(), StorageError> {
-        syncing.sync(range)?;
-        self.syncs.fetch_add(1, Ordering::Relaxed); // [relaxed]
-        Ok(())
+    /// A sync outside of the group has failed: nothing more can be known. `note` is called under the lock, before anybody
+    /// is told.
+    pub fn fail(&self, failure: Arc<E>, note: impl FnOnce()) {
+        let mut state = self.state.lock();
+        let wakes = state.fail(failure);
+        note();
+        drop(state);
+        wakes.wake();
     }
 
-    /// A sync outside of the group has failed: nothing more can be known.
-    pub fn fail(&self, failure: Arc<StorageError>) {
-        self.state.lock().fail(failure);
+    /// Threads and tasks that wait: for tests.
+    #[cfg(any(test, loom, shuttle))]
+    pub fn waiters(&self) -> usize {
+        let state = self.state.lock();
+        #[cfg(feature = "async")]
+        return state.threads.len() + state.tasks.len();
+        #[cfg(not(feature = "async"))]
+        state.threads.len()
     }
 }
 
-impl State {
-    fn enlist(&mut self, end: u64) -> (u64, u64) {
+/// How tasks wait.
+#[cfg(feature = "async")]
+impl<E> GroupSync<E> {
+    /// As [`GroupSync::wait`], but leaves the waker and returns. `place` is none at first, and goes to
+    /// [`GroupSync::leave`] in the end. While a task is in the list, some thread must wait for
+    /// [`GroupSync::first_task`].
+    ///
+    /// # Errors
+    ///
+    /// As [`GroupSync::wait`].
+    pub fn poll_wait(
+        &self,
+        end: u64,
+        place: &mut Option<Key>,
+        waker: &Waker,
+    ) -> Poll<Result<(), Arc<E>>> {
+        if self.durable() >= end {
+            return Poll::Ready(Ok(()));
+        }
+        let waker = waker.clone();
+        let mut state = self.state.lock();
+        if self.durable() >= end {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(failure) = &state.failure {
+            return Poll::Ready(Err(failure.clone()));
+        }
+        let key = *place.get_or_insert_with(|| state.ticket(end));
+        let old = if mutant("keep_waker") && state.tasks.contains_key(&key) {
+            None
+        } else {
+            state.tasks.insert(key, waker)
+        };
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+
+    /// Ends a wait that was ready, or that is given up.
+    pub fn leave(&self, place: &mut Option<Key>) {
+        let Some(key) = place.take().filter(|_| !mutant("task_stays")) else { return };
+        let waker = self.state.lock().tasks.remove(&key);
+        drop(waker);
+    }
+
+    /// The first end that a task waits for.
+    pub fn first_task(&self) -> Option<u64> {
+        self.state.lock().tasks.first_key_value().map(|(key, _)| key.0)
+    }
+}
+
+impl<E> State<E> {
+    fn ticket(&mut self, end: u64) -> Key {
         self.tickets += 1;
-        let key = (end, self.tickets);
-        self.waiters.insert(key, thread::current());
+        (end, self.tickets)
+    }
+
+    fn enlist(&mut self, end: u64) -> Key {
+        let key = self.ticket(end);
+        self.threads.insert(key, thread::current());
         key
     }
 
-    fn dismiss(&mut self, key: Option<(u64, u64)>) {
+    fn dismiss(&mut self, key: Option<Key>) {
         if let Some(key) = key {
-            self.waiters.remove(&key);
+            self.threads.remove(&key);
         }
     }
 
-    /// Wakes all whom `durable` serves, and one beyond: nobody leads now. If another comes first and leads, the one
-    /// beyond sleeps on, and that leader's end wakes again.
-    fn wake_upto(&mut self, durable: u64) {
-        while let Some(first) = self.waiters.first_entry() {
-            if first.key().0 > durable {
-                break;
-            }
-            first.remove().unpark();
+    /// Takes out all whom `durable` serves, and names one thread beyond: nobody leads now. If another comes first and
+    /// leads, the one beyond sleeps on, and that leader's end wakes again.
+    fn served(&mut self, durable: u64) -> Wakes {
+        let mut wakes = Wakes::default();
+        while let Some(first) = self.threads.first_entry().filter(|it| it.key().0 <= durable) {
+            wakes.threads.push(first.remove());
         }
-        if let Some(next) = self.waiters.values().next() {
-            next.unpark();
+        if let Some(next) = self.threads.values().next().filter(|_| !mutant("none_beyond")) {
+            wakes.threads.push(next.clone());
         }
+        #[cfg(feature = "async")]
+        while let Some(first) = self.tasks.first_entry().filter(|it| it.key().0 <= durable) {
+            wakes.tasks.push_back(first.remove());
+        }
+        wakes
     }
 
-    fn fail(&mut self, failure: Arc<StorageError>) {
+    fn fail(&mut self, failure: Arc<E>) -> Wakes {
         self.failure.get_or_insert(failure);
-        self.wake_upto(u64::MAX);
+        self.served(if mutant("fail_quietly") { 0 } else { u64::MAX })
+    }
+}
+
+/// Whom to wake once the lock is open.
+#[derive(Default)]
+struct Wakes {
+    threads: Vec<Thread>,
+    #[cfg(feature = "async")]
+    tasks: VecDeque<Waker>,
+}
+
+impl Wakes {
+    fn wake(mut self) {
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        self.threads.drain(..).for_each(|thread| thread.unpark());
+        #[cfg(feature = "async")]
+        while let Some(waker) = self.tasks.pop_front() {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Wakes {
+    /// A waker has panicked: the others are woken all the same.
+    fn drop(&mut self) {
+        self.go_on();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::error::Action;
+    use crate::log::error::{Action, StorageError};
     use crate::sync::Condvar;
     use std::io;
     use std::path::Path;
 
     /// A disk whose first sync waits until `crowd` others are waiting, so that they must share the second.
     struct Disk<'a> {
-        group: &'a GroupSync,
+        group: &'a GroupSync<StorageError>,
         crowd: usize,
         fails: bool,
         calls: Mutex<Vec<Range<u64>>>,
@@ -191,6 +353,10 @@ mod tests {
     }
 
     impl Syncing for Disk<'_> {
+        type Error = StorageError;
+
+        fn failed(&self) {}
+
         fn upto(&self) -> u64 {
             if self.calls.lock().is_empty() { 1 } else { 1 + self.crowd as u64 }
         }
@@ -201,7 +367,7 @@ mod tests {
             let is_first = calls.len() == 1;
             self.changed.notify_all();
             drop(calls);
-            while is_first && self.group.state.lock().waiters.len() < self.crowd {
+            while is_first && self.group.waiters() < self.crowd {
                 thread::yield_now();
             }
             let failed = || io::Error::from_raw_os_error(libc::EIO);
@@ -227,7 +393,7 @@ mod tests {
             let others: Vec<_> = (0..CROWD as u64).map(spawn).collect();
             std::iter::once(first).chain(others).map(|it| it.join().unwrap()).collect()
         });
-        assert!(group.state.lock().waiters.is_empty());
+        assert_eq!(group.waiters(), 0);
         (disk.calls.into_inner(), outcomes)
     }
 

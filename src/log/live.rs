@@ -184,3 +184,22 @@ fn full_segments_become_durable_without_anybody_asking() {
         thread::yield_now();
     }
 }
+
+/// Promise: a writer that stands between its reservation and its commit holds up readers, nobody's appends: not within
+/// its segment, nor behind it.
+#[test]
+fn a_writer_that_stands_still_holds_up_nobodys_appends() {
+    let (_dir, log) = opened();
+    let reserved = log.shared.reserve(36, Budget::Publish).unwrap();
+    let gap = Position::of(reserved.claim.at());
+    let mut last = gap;
+    while last.as_u64() < gap.as_u64() + 4 * CAPACITY {
+        last = log.append(&record(&[&[0; 1000]]), Budget::Publish).unwrap().end;
+    }
+    assert_eq!(log.committed(), gap);
+    let mut header = record(&[b"slow"]).header(super::Kind::Record, 36);
+    header.body_crc = crc32c::crc32c(b"slow");
+    log.shared.write(reserved, header, |pen| pen.put(b"slow"));
+    assert_eq!(log.committed(), last);
+    log.close().unwrap();
+}

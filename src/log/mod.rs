@@ -7,6 +7,7 @@
 //!   append:  CRC of the body -> reserve (one CAS) -> copy, header -> commit: store the length, help the neighbours
 //!            `write.rs`         `tail.rs`            `storage.rs`     `tail.rs`
 //!   durable: wait_durable -> one of the waiters syncs for all         `group.rs`
+//!            tasks, and an interval: a thread of their own            `future.rs`, `syncer.rs`
 //!   read:    Reader, RecordRef: both checksums, once per frame        `reader.rs`
 //!   open:    list, scan, decide, act, then a NEW segment              `scan.rs`, `recovery.rs`, `open.rs`
 //!   ahead:   one housekeeping thread prepares segments                `prepare.rs`
@@ -54,38 +55,68 @@
 //! disk limit, then [`AppendError::Full`]; what may go is the caller's to say: [`Log::trim`].
 
 mod archive;
+#[cfg(test)]
+mod aside;
+mod backup;
+mod beside;
 mod checkpoint;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod damage;
 mod disk;
 mod error;
 mod fault;
+mod filesystem;
 mod format;
+mod frames;
+#[cfg(feature = "async")]
+mod future;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod group;
+mod heal;
 #[cfg(test)]
 mod live;
 mod open;
 mod options;
+#[cfg(test)]
+mod power;
 mod prepare;
+mod preparer;
 mod reader;
 mod recovery;
+mod repair;
 mod scan;
 mod segment;
+#[cfg(test)]
+pub(crate) mod sim;
 mod storage;
+mod syncer;
 pub(crate) mod tail;
+mod warm;
 mod write;
 
 pub use archive::{Archive, SegmentInfo, Verification, verify};
+pub use backup::Backup;
+pub(crate) use backup::Progress;
 pub use checkpoint::{BODY_BYTES_MAX as CHECKPOINT_BODY_BYTES_MAX, Checkpoint};
 pub use error::{
     Action, AppendError, Cause, Damage, DamageKind, LogError, StorageError, SyncError,
 };
+pub use filesystem::{FileSystem, Syncing};
 pub use format::Position;
+pub use frames::{FrameInfo, FrameState, frames};
+#[cfg(feature = "async")]
+pub use future::DurableFuture;
 pub use options::LogOptions;
 pub use reader::{Reader, RecordRef};
+pub use repair::{Remedy, RemedyKind, Repair, RepairMode, repair};
 pub(crate) use storage::Page;
+pub use syncer::{SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN};
 pub use tail::Budget;
 
 use crate::clock::Clock;
@@ -95,6 +126,7 @@ use format::{FRAME_ALIGN, FrameHeader, Kind};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 use write::{Encoded, HEADER, Shared, frame_len};
 
 /// What is appended.
@@ -185,6 +217,10 @@ pub struct LogStats {
     pub prepared: Position,
     /// Successful syncs since the open, each for one or many waiters.
     pub syncs: u64,
+    /// How long ago the last of them returned; none if there was none yet.
+    pub last_sync_age: Option<Duration>,
+    /// What it lies on, and what a sync is worth there.
+    pub file_system: FileSystem,
     /// The failed sync that poisoned the log.
     pub poisoned: Option<Arc<StorageError>>,
 }
@@ -324,15 +360,26 @@ impl Log {
         self.shared.wait_durable(end.as_u64())
     }
 
-    /// Makes everything durable that is committed now, and answers up to where that is.
+    /// Makes everything durable that was appended before, and answers up to where that is. An append that has returned
+    /// may stand behind a neighbour's gap: this waits until the gap is closed.
     ///
     /// # Errors
     ///
     /// [`SyncError::Unknown`] after a failed sync.
     pub fn sync(&self) -> Result<Position, SyncError> {
-        let committed = self.committed();
-        self.wait_durable(committed)?;
-        Ok(committed)
+        let reserved = self.reserved();
+        self.wait_durable(reserved)?;
+        Ok(reserved)
+    }
+
+    /// As [`Log::wait_durable`], for a task. The thread `millstream-sync`, started with the first such wait, syncs for
+    /// all tasks that wait at the same time.
+    ///
+    /// It is cancel-safe: dropping it takes the waker out, and nobody else is held up. The error is
+    /// [`Log::wait_durable`]'s, or [`SyncError::NoThread`].
+    #[cfg(feature = "async")]
+    pub fn wait_durable_async(&self, end: Position) -> DurableFuture {
+        DurableFuture::new(self.shared.clone(), end.as_u64())
     }
 
     /// Lays down `body`, a state of the caller's that has everything below `replay_from` in it: what the next open finds
@@ -370,6 +417,12 @@ impl Log {
         view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
     }
 
+    /// Where the segments begin, oldest first.
+    pub(crate) fn bases(&self) -> Vec<Position> {
+        let view = self.shared.segments.view();
+        view.table().list().iter().map(|segment| Position::of(segment.header.base)).collect()
+    }
+
     /// Removes the segments that lie below `before` as a whole. What either of the kept checkpoints needs stays, and so
     /// do the segment that is appended to and what is not durable. The disk limit leaves room for as many new ones.
     /// Records that are held stay good; a reader goes on to the end of the segment that it
@@ -381,6 +434,34 @@ impl Log {
     pub fn trim(&self, before: Position) -> Result<Trimmed, LogError> {
         let floor = self.shared.checkpoints.lock().floor().unwrap_or(u64::MAX);
         self.shared.trim(before.as_u64().min(floor))
+    }
+
+    /// What the log lies on, and what a sync is worth there.
+    pub fn file_system(&self) -> FileSystem {
+        self.shared.file_system
+    }
+
+    /// Copies the log as it is now to `to`, a new directory, while it goes on; the copy opens as a log by itself, as after a
+    /// crash of the owner. Full segments are linked where the file system can, and copied elsewhere; `progress` hears of the
+    /// bytes done and of how many there are. What is committed now is made durable first, and is in it.
+    ///
+    /// `to` has its name only when all is there and durable; until then it is called `to.partial`. A link shares the bytes
+    /// of the disk: it keeps against mistakes, not against that disk.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NotEmpty`] if something is in the way; [`LogError::Sync`], [`LogError::Storage`]: there is no copy.
+    pub fn backup(
+        &self,
+        to: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Backup, LogError> {
+        let trimming = self.shared.trimming.lock();
+        let checkpoint = self.checkpoint();
+        let end = self.sync()?.as_u64();
+        let table = self.shared.segments.snapshot();
+        drop(trimming);
+        backup::backup(&self.shared, checkpoint, (&table, end), to, progress)
     }
 
     /// The log's identity: random, made once, the same in each of its files.
@@ -427,6 +508,8 @@ impl Log {
             durable: self.durable(),
             prepared: Position::of(self.shared.tail.limit()),
             syncs: self.shared.group.syncs(),
+            last_sync_age: self.shared.group.last_sync().map(|at| at.elapsed()),
+            file_system: self.shared.file_system,
             poisoned: self.shared.group.failure(),
         }
     }
@@ -451,9 +534,13 @@ impl Log {
         let end = self.shared.append_close();
         self.shared.preparer.stop();
         if let Some(housekeeper) = owned.housekeeper.take() {
-            // A panic there has been reported by the panic hook; closing goes on.
-            let _ = housekeeper.join();
+            // It leads syncs too: a waker that it calls may close the log, and it cannot wait for itself.
+            if housekeeper.thread().id() != thread::current().id() {
+                // A panic there has been reported by the panic hook; closing goes on.
+                let _ = housekeeper.join();
+            }
         }
+        self.shared.syncer.stop();
         let outcome = self.shared.wait_durable(end).and_then(|()| self.shared.tidy(end));
         owned.lock = None;
         owned.closed = Some(outcome.clone());

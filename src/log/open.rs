@@ -8,7 +8,7 @@
 use super::checkpoint::{self, Checkpoints, Chosen};
 use super::disk::{self, Storage, Stored};
 use super::error::{Action, LogError, StorageError};
-use super::fault::Faults;
+use super::fault::{Fault, Faults, planted_in};
 use super::format::{
     FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, Kind, OPEN_BODY_BYTES, POSITION_MAX,
     Position, SegmentHeader, durable_lag,
@@ -20,7 +20,9 @@ use super::recovery::{self, Chain, Known, Link, Plan};
 use super::scan::{self, Scan};
 use super::segment::{Segment, Segments, Table, trimmed_bytes};
 use super::storage::Access;
+use super::syncer::Syncer;
 use super::tail::{Bounds, Budget, Tail};
+use super::warm::Warm;
 use super::write::Shared;
 use super::{AppendError, Log, Owned, Record, Recovery, random_u64, random_u128};
 use crate::clock::{Clock, SystemClock};
@@ -40,12 +42,16 @@ pub(crate) fn open(
 ) -> Result<Log, LogError> {
     let sizes = options.check()?;
     storage.make_dir(dir)?;
+    let file_system = storage.file_system(dir)?.admit(dir, sizes.allow_network)?;
     let lock = storage.lock(dir)?;
     let boot_id = storage.boot_id()?;
     let found = Found::look(&*storage, dir, boot_id, &|_| {})?;
     let dropped = act(&*storage, dir, &found)?;
     let clock = SystemClock::new();
-    let header = next_header(dir, &found, sizes.segment_bytes, boot_id, clock.now_ns())?;
+    let mut header = next_header(dir, &found, sizes.segment_bytes, boot_id, clock.now_ns())?;
+    if planted_in(&*storage, Fault::GoesOnBehindEnd) {
+        header.prev_end = found.kept().last().map_or(header.prev_end, |link| link.stop);
+    }
     let old = found.sealed(&*storage, false)?;
     let old_bytes = old.iter().map(|segment| segment.file_bytes).sum();
     let recovery = recovered(&found, dropped);
@@ -58,18 +64,25 @@ pub(crate) fn open(
         tail: Tail::new(bounds(&header, &sizes, old_bytes)),
         segments: Segments::new(Table::new(old, header.base, header.capacity)),
         group: GroupSync::new(header.base),
+        syncer: Syncer::new(sizes.sync_interval),
         checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
         trimming: Mutex::default(),
         crashed: found.plan.crashed,
         preparer: Preparer::default(),
+        warm: Warm::default(),
         faults: Faults::default(),
+        file_system,
         clock,
     });
     shared.segments.push(Segment::create(&*shared.storage, dir, header)?);
     first_frame(&shared, &recovery)?;
     let housekeeper = start_housekeeper(&shared)?;
     let owned = Owned { lock: Some(lock), housekeeper: Some(housekeeper), closed: None };
-    Ok(Log { shared, recovery, owned: Mutex::new(owned) })
+    let log = Log { shared, recovery, owned: Mutex::new(owned) };
+    if sizes.sync_interval.is_some() {
+        log.shared.start_syncer()?;
+    }
+    Ok(log)
 }
 
 /// What is on disk, and what it means.
@@ -189,7 +202,9 @@ fn act(storage: &dyn Storage, dir: &Path, found: &Found) -> Result<u64, LogError
         disk::remove(storage, dir, &listed.path)?;
     }
     for (index, link) in found.kept().iter().enumerate() {
-        trim(storage, link, found.end_of(index))?;
+        if !planted_in(storage, Fault::GoesOnBehindEnd) {
+            trim(storage, link, found.end_of(index))?;
+        }
     }
     Ok(gone.len() as u64)
 }
@@ -325,7 +340,7 @@ fn start_housekeeper(shared: &Arc<Shared>) -> Result<thread::JoinHandle<()>, Log
     let theirs = shared.clone();
     let started = thread::Builder::new()
         .name("millstream-log".to_owned())
-        .spawn(move || theirs.preparer.run(&theirs))
+        .spawn(move || theirs.preparer.run(&*theirs))
         .map_err(StorageError::on(Action::Start, &shared.dir))?;
     Ok(started)
 }

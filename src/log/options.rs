@@ -1,7 +1,9 @@
-//! `LogOptions`: the sizes of a log, checked before anything is touched.
+//! `LogOptions`: the sizes of a log, and where it may lie, checked before anything is touched.
 
 use super::error::LogError;
 use super::format::{HEADER_PAGE_BYTES, POSITION_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use super::syncer::{SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN};
+use std::time::Duration;
 
 /// 64 MiB.
 const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
@@ -10,17 +12,24 @@ const DISK_MAX_BYTES_DEFAULT: u64 = 8 << 30;
 /// One segment to publish into, one that is reserved for settlements.
 const SEGMENTS_MIN: u64 = 2;
 
-/// The sizes of a log.
+/// The sizes of a log, and where it may lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogOptions {
     segment_bytes: u64,
     disk_max_bytes: u64,
+    sync_interval: Option<Duration>,
+    allow_network: bool,
 }
 
 impl LogOptions {
-    /// Segments of 64 MiB, 8 GiB of disk.
+    /// Segments of 64 MiB, 8 GiB of disk, no syncs but those that are asked for, no network file system.
     pub const fn new() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES_DEFAULT, disk_max_bytes: DISK_MAX_BYTES_DEFAULT }
+        Self {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            disk_max_bytes: DISK_MAX_BYTES_DEFAULT,
+            sync_interval: None,
+            allow_network: false,
+        }
     }
 
     /// Bytes of a new segment: a power of two from 64 KiB to 1 GiB. A frame is at most 32 bytes smaller. Segments of
@@ -42,9 +51,26 @@ impl LogOptions {
         self
     }
 
+    /// How often what was appended is made durable without being asked for: at most this long and one sync after its
+    /// append (or two syncs, where one takes longer than this). From [`SYNC_INTERVAL_MIN`] to [`SYNC_INTERVAL_MAX`].
+    /// While nothing is appended nothing happens.
+    #[must_use]
+    pub const fn sync_interval(mut self, interval: Option<Duration>) -> Self {
+        self.sync_interval = interval;
+        self
+    }
+
+    /// Lets the log lie on a network file system. There two machines may both own it, a sync promises what the server
+    /// promises, and a server that goes away can end the process by SIGBUS.
+    #[must_use]
+    pub const fn allow_network(mut self, allow: bool) -> Self {
+        self.allow_network = allow;
+        self
+    }
+
     /// The sizes, if they are possible.
     pub(crate) fn check(&self) -> Result<Sizes, LogError> {
-        let Self { segment_bytes, disk_max_bytes } = *self;
+        let Self { segment_bytes, disk_max_bytes, sync_interval, allow_network } = *self;
         let sized = segment_bytes.is_power_of_two()
             && (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes);
         if !sized {
@@ -57,7 +83,13 @@ impl LogOptions {
             let reason = "at least two segments of segment_bytes + 4096 bytes";
             return Err(LogError::Option { key: "disk_max_bytes", value: disk_max_bytes, reason });
         }
-        Ok(Sizes { segment_bytes, disk_max_bytes })
+        let allowed = SYNC_INTERVAL_MIN..=SYNC_INTERVAL_MAX;
+        if let Some(interval) = sync_interval.filter(|interval| !allowed.contains(interval)) {
+            let reason = "in nanoseconds, from 1 ms to 1 h";
+            let value = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+            return Err(LogError::Option { key: "sync_interval", value, reason });
+        }
+        Ok(Sizes { segment_bytes, disk_max_bytes, sync_interval, allow_network })
     }
 }
 
@@ -67,11 +99,13 @@ impl Default for LogOptions {
     }
 }
 
-/// Sizes that are possible.
+/// Options that are possible.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     pub segment_bytes: u64,
     pub disk_max_bytes: u64,
+    pub sync_interval: Option<Duration>,
+    pub allow_network: bool,
 }
 
 impl Sizes {

@@ -9,184 +9,58 @@
 //! again, and a power loss costs little more than the last segments. A writer that outruns the preparation comes first:
 //! while it does, only the kernel's own write-back bounds what is not on disk.
 //!
-//! # Orderings
-//!
-//! `kicked` is [relaxed]: it saves writers the lock. A kick that is lost in a race with the thread falling asleep comes
-//! again with the next append, and a writer that has to wait rings under the lock. All else is under the lock, or [L4].
+//! How writers and that thread find one another is the page of `preparer`.
 
 use super::error::StorageError;
 use super::format::SegmentHeader;
 use super::group::Syncing;
+use super::preparer::{self, Ground};
 use super::segment::Segment;
 use super::write::Shared;
 use crate::clock::Clock;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::Arc;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+
+pub(crate) use super::preparer::NoRoom;
 
 /// Prepared at a time.
 const STEP_BYTES: u64 = 256 << 10;
-/// The longest pause between two steps.
-const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// What writers and the housekeeping thread say to one another.
-#[derive(Debug, Default)]
-pub(crate) struct Preparer {
-    kicked: AtomicBool,
-    state: Mutex<State>,
-    work: Condvar,
-    room: Condvar,
-}
+pub(crate) type Preparer = preparer::Preparer<Arc<StorageError>>;
 
-#[derive(Debug, Default)]
-struct State {
-    stop: bool,
-    waiting: usize,
-    /// How far some writer has needed the log to be prepared.
-    needed: u64,
-    refusals: u64,
-    refusal: Option<Arc<StorageError>>,
-}
+impl Ground for Shared {
+    type Refusal = Arc<StorageError>;
 
-/// Why there is no room.
-#[derive(Debug)]
-pub(crate) enum NoRoom {
-    /// The log is closing.
-    Stopped,
-    /// The system refused.
-    Refused(Arc<StorageError>),
-}
-
-impl Preparer {
-    /// A writer came near the prepared end.
-    pub fn kick(&self) {
-        let rung = self.kicked.load(Ordering::Relaxed); // [relaxed]
-        if rung {
-            return;
-        }
-        let rung = self.kicked.swap(true, Ordering::Relaxed); // [relaxed]
-        if rung {
-            return;
-        }
-        let _state = self.state.lock();
-        self.work.notify_one();
+    fn limit(&self) -> u64 {
+        self.tail.limit()
     }
 
-    /// Waits until the log is prepared up to `need`, or an attempt made since is refused.
-    pub fn wait_for(&self, need: u64, shared: &Shared) -> Result<(), NoRoom> {
-        let mut state = self.state.lock();
-        let mut refusals = state.refusals;
-        state.waiting += 1;
-        state.needed = state.needed.max(need);
-        self.kicked.store(true, Ordering::Relaxed); // [relaxed] under the lock
-        self.work.notify_one();
-        let outcome = loop {
-            if shared.tail.limit() >= need {
-                break Ok(());
-            }
-            if state.stop {
-                break Err(NoRoom::Stopped);
-            }
-            if state.refusals != refusals {
-                refusals = state.refusals;
-                if let Some(refusal) = state.refusal.clone() {
-                    break Err(NoRoom::Refused(refusal));
-                }
-            }
-            state = self.room.wait(state);
-        };
-        state.waiting -= 1;
-        outcome
-    }
-
-    /// Ends the thread; writers that wait are told.
-    pub fn stop(&self) {
-        let mut state = self.state.lock();
-        state.stop = true;
-        self.work.notify_all();
-        self.room.notify_all();
-    }
-
-    /// The housekeeping thread.
-    pub fn run(&self, shared: &Shared) {
-        while self.sleep() {
-            while let Some(pause) = self.work_once(shared) {
-                let in_haste = pause.is_zero();
-                if !in_haste {
-                    settle_full_segments(shared);
-                }
-                if !self.rest(pause) {
-                    return;
-                }
-            }
-            settle_full_segments(shared);
-        }
-    }
-
-    /// Sleeps until there is work; false when the log closes.
-    fn sleep(&self) -> bool {
-        let mut state = self.state.lock();
-        loop {
-            if state.stop {
-                return false;
-            }
-            // After a refusal it is tried again for a writer who needs it, not ahead of need; and `kicked` stays, so
-            // that writers do not ring in vain.
-            let worthwhile = state.waiting > 0 || state.refusal.is_none();
-            let rung = worthwhile && self.kicked.swap(false, Ordering::Relaxed); // [relaxed]
-            if rung {
-                return true;
-            }
-            state = self.work.wait(state);
-        }
-    }
-
-    /// Pauses, unless a writer waits; false when the log closes.
-    fn rest(&self, pause: Duration) -> bool {
-        let deadline = Instant::now() + pause;
-        let mut state = self.state.lock();
-        loop {
-            if state.stop {
-                return false;
-            }
-            if state.waiting > 0 {
-                return true;
-            }
-            let (again, over) = self.work.wait_until(state, deadline);
-            if over {
-                return !again.stop;
-            }
-            state = again;
-        }
-    }
-
-    /// Prepares one step, if one is wanted. Answers the pause that is due after it.
-    fn work_once(&self, shared: &Shared) -> Option<Duration> {
-        let limit = shared.tail.limit();
-        let reserved = shared.tail.reserved();
-        let step = step_bytes(shared);
+    fn wanted(&self, needed: u64) -> u64 {
         // A frame that does not fit the rest of its segment ends in the next one: further than a segment away.
-        let needed = self.state.lock().needed;
-        let wanted = (reserved + shared.sizes.segment_bytes).max(needed).next_multiple_of(step);
-        if limit >= wanted.min(shared.tail.settle_max()) {
-            return None;
-        }
-        let calm = self.state.lock().waiting == 0 && limit - reserved >= shared.low_water();
-        let started = Instant::now();
-        let outcome = prepare_step(shared, limit, step, calm);
-        let mut state = self.state.lock();
-        self.room.notify_all();
-        state.refusal = outcome.err();
-        if state.refusal.is_some() {
-            state.refusals += 1;
-            return None;
-        }
-        Some(if calm { started.elapsed().min(PAUSE_MAX) } else { Duration::ZERO })
+        let ahead = (self.tail.reserved() + self.sizes.segment_bytes).max(needed);
+        ahead.next_multiple_of(step_bytes(self)).min(self.tail.settle_max())
+    }
+
+    fn has_plenty(&self) -> bool {
+        self.tail.limit() - self.tail.reserved() >= self.low_water()
+    }
+
+    fn prepare(&self, limit: u64, calm: bool) -> Result<(), Arc<StorageError>> {
+        prepare_step(self, limit, step_bytes(self), calm)
+    }
+
+    fn on_kick(&self) {
+        self.warm.up(self);
+    }
+
+    fn at_leisure(&self) {
+        settle_full_segments(self);
     }
 }
 
 /// Prepares the step that begins at `limit`, and says so. Only one thread does this at a time.
-pub(crate) fn prepare_step(
+fn prepare_step(
     shared: &Shared,
     limit: u64,
     step: u64,
@@ -235,13 +109,22 @@ fn settle_full_segments(shared: &Shared) {
 struct FullSegments<'a>(&'a Shared);
 
 impl Syncing for FullSegments<'_> {
+    type Error = StorageError;
+
     fn upto(&self) -> u64 {
         let committed = self.0.tail.committed().end();
         committed - committed % self.0.sizes.segment_bytes
     }
 
     fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
+        let view = self.0.segments.view();
+        let full = |one: &&Arc<Segment>| range.start < one.end && one.end <= range.end;
+        view.table().list().iter().filter(full).for_each(|segment| segment.unload());
         self.0.sync(range)
+    }
+
+    fn failed(&self) {
+        self.0.failed();
     }
 }
 

@@ -147,7 +147,8 @@ pub(crate) fn chain(storage: &dyn Storage, segments: Vec<Listed>) -> Result<Chai
     Ok(chain)
 }
 
-enum Linked {
+/// How a segment stands to the chain before it.
+pub(crate) enum Linked {
     Follows,
     Leftover,
     Missing,
@@ -155,7 +156,8 @@ enum Linked {
     Impossible,
 }
 
-fn judge(chain: &Chain, header: &SegmentHeader) -> Linked {
+/// Rows 2 and 11.
+pub(crate) fn judge(chain: &Chain, header: &SegmentHeader) -> Linked {
     let Some(last) = chain.links.last().map(|link| &link.header) else {
         return Linked::Follows;
     };

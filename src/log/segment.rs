@@ -84,6 +84,11 @@ impl Segment {
         self.seal
     }
 
+    /// Its file.
+    pub fn stored(&self) -> &dyn Stored {
+        &*self.file
+    }
+
     /// Its bytes.
     pub fn map(&self) -> &Map {
         &self.map
@@ -109,6 +114,23 @@ impl Segment {
             .check(Fault::SyncFails)
             .and_then(|()| self.file.sync_data())
             .map_err(StorageError::on(Action::Sync, &self.path))
+    }
+
+    /// Makes the part of `range` that lies in here ready to be stored to.
+    pub fn warm_for_writing(&self, range: &std::ops::Range<u64>) {
+        let from = range.start.max(self.header.base);
+        let bytes = range.end.min(self.mapped_end()).saturating_sub(from);
+        if self.access == Access::Write && bytes > 0 {
+            // Advice: where it is not taken, the store itself makes the page ready.
+            let _ = self.map.populate_write(from, bytes as usize);
+        }
+    }
+
+    /// Before the sync of a segment that nobody writes to any more. A sync makes each dirty page that is mapped clean in
+    /// the page tables too, and for each of them interrupts every processor that this process runs on; a page that is not
+    /// mapped costs nothing of the kind.
+    pub fn unload(&self) {
+        self.map.unload();
     }
 
     /// Gives back what lies behind `end`, but for one zero length word that ends the row of frames.

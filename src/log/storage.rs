@@ -22,10 +22,14 @@
 use super::format::HEADER_PAGE_BYTES;
 use super::tail::{Claim, Seen};
 use crate::sync::{AtomicU32, AtomicU64};
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
+#[cfg(test)]
+use std::os::fd::FromRawFd;
+use std::path::Path;
 
 /// A segment file in memory.
 #[derive(Debug)]
@@ -99,12 +103,29 @@ impl Map {
         unsafe { std::slice::from_raw_parts(from, bytes) }
     }
 
+    /// Takes the whole map out of the page tables; its bytes stay where they are, in the page cache, and are mapped again
+    /// when they are looked at. A kernel that will not do it leaves all as it is.
+    pub fn unload(&self) {
+        // SAFETY: the map is shared and of a file (`new` makes no other), so the kernel hands the pages' contents to the
+        // file's cache, from which the next access has them back: no byte changes under anybody's reference.
+        let _ = unsafe { self.raw.unchecked_advise(UncheckedAdvice::DontNeed) };
+    }
+
     /// Brings `bytes` bytes from `at` into memory, so that a read error is a value. Kernels before 5.14 cannot.
     pub fn populate(&self, at: u64, bytes: usize) -> io::Result<()> {
+        self.advise(Advice::PopulateRead, at, bytes)
+    }
+
+    /// Makes the pages of `bytes` bytes from `at` ready to be stored to, which makes them dirty. Kernels before 5.14 cannot.
+    pub fn populate_write(&self, at: u64, bytes: usize) -> io::Result<()> {
+        self.advise(Advice::PopulateWrite, at, bytes)
+    }
+
+    fn advise(&self, advice: Advice, at: u64, bytes: usize) -> io::Result<()> {
         let page = HEADER_PAGE_BYTES as usize;
         let offset = self.offset(at, bytes);
         let start = offset - offset % page;
-        match self.raw.advise_range(Advice::PopulateRead, start, offset + bytes - start) {
+        match self.raw.advise_range(advice, start, offset + bytes - start) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
             other => other,
         }
@@ -136,6 +157,25 @@ impl Page {
     }
 }
 
+/// The kernel's number for the file system that `dir` lies on.
+pub(crate) fn file_system_magic(dir: &Path) -> io::Result<u32> {
+    let opened = File::open(dir)?;
+    let mut answer = MaybeUninit::<libc::statfs>::uninit();
+    loop {
+        // SAFETY: `opened` keeps the descriptor valid for the call; `answer` is ours and has the type that it fills.
+        if unsafe { libc::fstatfs(opened.as_raw_fd(), answer.as_mut_ptr()) } == 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // SAFETY: the kernel filled it, as it answered 0.
+    let answer = unsafe { answer.assume_init() };
+    Ok(answer.f_type as u32) // the number has 32 bits; the field's width and sign are the architecture's
+}
+
 /// Gives a range of a file its blocks.
 pub(crate) fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
     let (Ok(offset), Ok(bytes)) = (libc::off_t::try_from(offset), libc::off_t::try_from(bytes))
@@ -155,6 +195,19 @@ pub(crate) fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
             _ => return Err(error),
         }
     }
+}
+
+/// A file in memory, with no name: a real one to map, read and write.
+#[cfg(test)]
+pub(crate) fn memory_file() -> io::Result<File> {
+    // SAFETY: the name is a literal with its zero; the call touches no other memory of ours.
+    let descriptor = unsafe { libc::memfd_create(c"millstream".as_ptr(), libc::MFD_CLOEXEC) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above has just given this descriptor, to us alone.
+    let owned = unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) };
+    Ok(owned.into())
 }
 
 /// A file past the process's limit would not answer an error but raise SIGXFSZ, which kills.

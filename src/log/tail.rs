@@ -23,8 +23,9 @@
 //! | [L4] | `raise` stores `limit` | `reserve` and `advance` load it | the prepared bytes, and the segment in the table that holds them |
 //!
 //! `tail` is [relaxed]: a position only says which bytes are whose; their contents come with [L4], and readers never
-//! look at it. `limit` is read behind [L2]'s fence, so a stale limit means that the other writer sees our length. The
-//! ends by the disk limit are [relaxed] too: they only ever refuse, and a stale one refuses a moment longer.
+//! look at it. `limit` is read behind [L2]'s fence, once: a writer that a newer limit let in, and whom we therefore do not
+//! see, sees our length. The ends by the disk limit are [relaxed] too: they only ever refuse, and a stale one refuses a
+//! moment longer.
 //!
 //! # Limits
 //!
@@ -164,7 +165,8 @@ impl Tail {
     pub fn reserve(&self, len: u32, budget: Budget) -> Result<Reserved, Refused> {
         let max = match budget {
             Budget::Publish => self.publish_max.load(Ordering::Relaxed), // [relaxed]
-            Budget::Settle => self.settle_max() - ALIGN,                 // the rest is for CLOSE
+            Budget::Settle if mutant("last_unkept") => self.settle_max(),
+            Budget::Settle => self.settle_max() - ALIGN, // the rest is for CLOSE
         };
         self.take(len, max, budget, 0)
     }
@@ -175,25 +177,27 @@ impl Tail {
     ///
     /// [`Refused`]; nothing has changed, the tail is open still.
     pub fn reserve_last(&self, len: u32) -> Result<Reserved, Refused> {
-        self.take(len, self.settle_max(), Budget::Settle, PUBLISH_CLOSED | CLOSED)
+        let closing = if mutant("close_beside") { 0 } else { PUBLISH_CLOSED | CLOSED };
+        self.take(len, self.settle_max(), Budget::Settle, closing)
     }
 
     fn take(&self, len: u32, max: u64, budget: Budget, closing: u64) -> Result<Reserved, Refused> {
         debug_assert!(spanned(len) <= self.segment_bytes);
         let mut word = self.tail.load(Ordering::Relaxed); // [relaxed]
+        admit(word, budget)?;
         loop {
-            admit(word, budget)?;
             let here = word & !FLAGS;
             let segment_end = (here | (self.segment_bytes - 1)) + 1;
             let at = if here + spanned(len) <= segment_end { here } else { segment_end };
             let next = at + spanned(len);
-            if next > max {
+            if next > max && !mutant("full_ignored") {
                 return Err(Refused::Full);
             }
             if next > self.limit() {
                 return Err(Refused::NotReady(next));
             }
-            let moved = next | (word & FLAGS) | closing;
+            let kept = if mutant("flags_lost") { 0 } else { word & FLAGS };
+            let moved = next | kept | closing;
             // [relaxed] both ways
             match self.tail.compare_exchange_weak(
                 word,
@@ -208,24 +212,29 @@ impl Tail {
                 }
                 Err(now) => word = now,
             }
+            if !mutant("admit_once") {
+                admit(word, budget)?;
+            }
         }
     }
 
     /// Makes the claim's frame, which is written, part of the log. Answers the positions that this call moved
     /// `committed` over: the caller wakes whoever waits for those frames, its own or not.
     pub fn commit(&self, claim: Claim, words: &impl Words) -> Range<u64> {
+        let early = if mutant("limit_early") { self.limit() } else { 0 };
         words.word(claim.at, |word| word.store(claim.len, order("L1_store", Ordering::Release))); // [L1]
         if !mutant("L2_fence") {
             fence(Ordering::SeqCst); // [L2]
         }
-        self.advance(words)
+        let limit = if mutant("limit_early") { early } else { self.limit() };
+        self.advance(limit, words)
     }
 
-    /// Moves `committed` over every whole frame there is.
-    fn advance(&self, words: &impl Words) -> Range<u64> {
+    /// Moves `committed` over every whole frame below `limit`.
+    fn advance(&self, limit: u64, words: &impl Words) -> Range<u64> {
         let mut from = self.committed.load(order("L3_load", Ordering::Acquire)); // [L3]
         loop {
-            let upto = self.whole_from(from, words);
+            let upto = whole_from(from, limit, words);
             if upto == from {
                 return from..from;
             }
@@ -240,23 +249,6 @@ impl Tail {
                 Err(now) => from = now,
             }
         }
-    }
-
-    /// The end of the whole frames that follow one another from `from`.
-    fn whole_from(&self, from: u64, words: &impl Words) -> u64 {
-        let limit = self.limit();
-        let mut at = from;
-        while at < limit {
-            let len = words.word(at, |word| word.load(order("L1_load", Ordering::Acquire))); // [L1]
-            if len == 0 {
-                break;
-            }
-            at += spanned(len);
-            if mutant("help_one_only") {
-                break;
-            }
-        }
-        at
     }
 
     /// How far readers may read.
@@ -306,12 +298,29 @@ impl Tail {
     }
 }
 
+/// The end of the whole frames that follow one another from `from`.
+fn whole_from(from: u64, limit: u64, words: &impl Words) -> u64 {
+    let mut at = from;
+    while at < limit {
+        let len = words.word(at, |word| word.load(order("L1_load", Ordering::Acquire))); // [L1]
+        if len == 0 {
+            break;
+        }
+        at += spanned(len);
+        if mutant("help_one_only") {
+            break;
+        }
+    }
+    at
+}
+
 fn admit(word: u64, budget: Budget) -> Result<(), Refused> {
-    if word & POISONED != 0 {
+    if word & POISONED != 0 && !mutant("poison_ignored") {
         return Err(Refused::Poisoned);
     }
     let closed = match budget {
         Budget::Publish => PUBLISH_CLOSED | CLOSED,
+        Budget::Settle if mutant("settlements_closed_too") => PUBLISH_CLOSED | CLOSED,
         Budget::Settle => CLOSED,
     };
     let refused = word & closed != 0 && !mutant("closed_ignored");

@@ -15,8 +15,9 @@
 
 use super::checkpoint::Checkpoints;
 use super::disk::{self, Storage};
-use super::error::{AppendError, LogError, StorageError, SyncError};
+use super::error::{Action, AppendError, LogError, StorageError, SyncError};
 use super::fault::{Fault, Faults};
+use super::filesystem::FileSystem;
 use super::format::{
     FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position, aligned, durable_lag,
 };
@@ -24,7 +25,9 @@ use super::group::{GroupSync, Syncing};
 use super::options::Sizes;
 use super::prepare::{NoRoom, Preparer};
 use super::segment::{Segment, Segments, View};
+use super::syncer::{Synced, Syncer};
 use super::tail::{Budget, Claim, Refused, Reserved, Tail};
+use super::warm::Warm;
 use super::{Appended, Record, Trimmed};
 use crate::clock::{Clock, SystemClock};
 use crate::sync::{Arc, Mutex, thread};
@@ -50,14 +53,17 @@ pub(crate) struct Shared {
     pub sizes: Sizes,
     pub tail: Tail,
     pub segments: Segments,
-    pub group: GroupSync,
+    pub group: GroupSync<StorageError>,
+    pub syncer: Syncer,
     pub checkpoints: Mutex<Checkpoints>,
     /// Held by whoever removes segments.
     pub trimming: Mutex<()>,
     /// Where the log ended when an owner last died, before this one; 0 if none did.
     pub crashed: u64,
     pub preparer: Preparer,
+    pub warm: Warm,
     pub faults: Faults,
+    pub file_system: FileSystem,
     pub clock: SystemClock,
 }
 
@@ -202,7 +208,8 @@ impl Shared {
 
     fn look_ahead(&self, end: u64) {
         let limit = self.tail.limit();
-        if limit < end + self.low_water() && limit < self.tail.settle_max() {
+        let short = limit < end + self.low_water() && limit < self.tail.settle_max();
+        if short || (self.warm.runs_short(end) && end < limit) {
             self.preparer.kick();
         }
     }
@@ -235,7 +242,7 @@ impl Shared {
         header.durable_lag = durable_lag(at, self.group.durable());
         segment.map().write(at + 4, &header.encode(segment.seal(), at)[4..], claim);
         let claim = frame.claim.take().expect("taken here only");
-        let mut advanced = self.tail.commit(claim, &view);
+        let mut advanced = self.commit(claim, &view);
         if let Some(padded) = padded.filter(|padded| !padded.is_empty()) {
             let end = if advanced.is_empty() { padded.end } else { advanced.end };
             advanced = padded.start..end;
@@ -249,26 +256,43 @@ impl Shared {
         let segment = holding(view, at);
         let header = FrameHeader::pad(claim.frame_bytes(), durable_lag(at, self.group.durable()));
         segment.map().write(at + 4, &header.encode(segment.seal(), at)[4..], &claim);
-        self.tail.commit(claim, view)
+        self.commit(claim, view)
+    }
+
+    #[inline]
+    fn commit(&self, claim: Claim, view: &View<'_>) -> Range<u64> {
+        let advanced = self.tail.commit(claim, view);
+        self.syncer.notice();
+        advanced
     }
 
     pub fn wait_durable(&self, end: u64) -> Result<(), SyncError> {
         self.wait_committed(end)?;
-        self.group.wait(end, self).map_err(|failure| {
-            self.tail.poison();
-            SyncError::Unknown(failure)
-        })
+        self.group.wait(end, self).map_err(SyncError::Unknown)
+    }
+
+    /// Starts the syncing thread, if it does not run yet.
+    pub fn start_syncer(self: &Arc<Self>) -> Result<(), Arc<StorageError>> {
+        let theirs = self.clone();
+        let started = self.syncer.start(move || theirs.syncer.run(&*theirs));
+        started.map_err(|error| Arc::new(StorageError::on(Action::Start, &self.dir)(error)))
+    }
+
+    /// May something be appended up to `end`, or has it been?
+    pub fn check_reserved(&self, end: u64) -> Result<(), SyncError> {
+        let reserved = self.tail.reserved();
+        if end <= reserved {
+            return Ok(());
+        }
+        let (end, reserved) = (Position::of(end), Position::of(reserved));
+        Err(SyncError::Beyond { end, reserved })
     }
 
     /// Waits until `end` is committed: for as long as a neighbour copies its record.
     fn wait_committed(&self, end: u64) -> Result<(), SyncError> {
         let mut rounds = 0_u32;
         while self.tail.committed().end() < end {
-            let reserved = self.tail.reserved();
-            if end > reserved {
-                let (end, reserved) = (Position::of(end), Position::of(reserved));
-                return Err(SyncError::Beyond { end, reserved });
-            }
+            self.check_reserved(end)?;
             match rounds {
                 0..SPINS => crate::sync::hint::spin_loop(),
                 SPINS..YIELDS => thread::yield_now(),
@@ -282,8 +306,7 @@ impl Shared {
     /// Notes a sync that failed outside of the group, and takes nothing more.
     pub fn poison(&self, error: StorageError) -> Arc<StorageError> {
         let failure = Arc::new(error);
-        self.group.fail(failure.clone());
-        self.tail.poison();
+        self.group.fail(failure.clone(), || self.tail.poison());
         failure
     }
 
@@ -346,17 +369,50 @@ impl Shared {
     pub fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
         let table = self.segments.snapshot();
         let meets = |one: &&Arc<Segment>| one.header.base < range.end && range.start < one.end;
-        table.list().iter().filter(meets).try_for_each(|segment| segment.sync(&self.faults))
+        let last_only = self.faults.planted(Fault::SyncsLastOnly);
+        let left_out = |one: &&Arc<Segment>| last_only && one.end < range.end;
+        let covered = table.list().iter().filter(meets).filter(|one| !left_out(one));
+        covered.into_iter().try_for_each(|segment| segment.sync(&self.faults))
     }
 }
 
 impl Syncing for Shared {
+    type Error = StorageError;
+
     fn upto(&self) -> u64 {
         self.tail.committed().end()
     }
 
     fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {
         Shared::sync(self, range)
+    }
+
+    /// Whoever hears of the failure finds that nothing is taken any more.
+    fn failed(&self) {
+        self.tail.poison();
+    }
+}
+
+impl Synced for Shared {
+    #[cfg(feature = "async")]
+    fn wanted(&self) -> Option<u64> {
+        self.group.first_task()
+    }
+
+    #[cfg(not(feature = "async"))]
+    fn wanted(&self) -> Option<u64> {
+        None
+    }
+
+    fn unsynced(&self) -> Option<u64> {
+        let committed = self.tail.committed().end();
+        let helps = self.group.durable() < committed && self.group.failure().is_none();
+        helps.then_some(committed)
+    }
+
+    fn make_durable(&self, end: u64) {
+        // A failure poisons the log, which the next append and the stats report.
+        let _ = self.wait_durable(end);
     }
 }
 

@@ -72,3 +72,11 @@ pub(crate) fn not_appended(what: &'static str, error: AppendError) -> QueueError
         other => storage(what, other),
     }
 }
+
+/// The failure to make something durable that was accepted.
+pub(crate) fn not_synced(error: SyncError) -> QueueError {
+    match error {
+        SyncError::Unknown(_) => QueueError::Unknown { source: Arc::new(error) },
+        other => storage("sync the log", other),
+    }
+}

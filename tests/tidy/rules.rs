@@ -41,7 +41,7 @@ pub const FLOORS: [(&str, &[&str]); 16] = [
     ("message", &["error"]),
     ("wait", &["sync"]),
     ("ring", &["sync", "barrier", "event", "wait"]),
-    ("log", &["sync", "sys", "event", "clock"]),
+    ("log", &["sync", "sys", "barrier", "event", "clock"]),
     ("metrics", &["sync", "clock"]),
     ("queue", &["sync", "sys", "event", "clock", "error", "message", "ring", "log", "metrics"]),
     ("engine", &["clock", "error", "event", "message", "queue", "metrics", "model", "sync"]),

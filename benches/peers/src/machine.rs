@@ -1,6 +1,5 @@
 //! What a figure depends on: the machine, the system, the compiler, the commit, the peers' versions.
 
-use crate::peers::versions;
 use crate::system::cores;
 use serde::Serialize;
 use std::fs;
@@ -32,8 +31,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This one.
-    pub fn here() -> Self {
+    /// This one, and the versions of these packages.
+    pub fn here(packages: &[&str]) -> Self {
         let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let processor = format!(
@@ -55,9 +54,20 @@ impl Machine {
             asymmetric_barrier: millstream::ring::is_asymmetric(),
             rustc: env!("RUSTC_VERSION").to_owned(),
             commit: commit(),
-            peers: versions(),
+            peers: versions(packages),
         }
     }
+}
+
+/// The versions that this program was built with, from its lock file.
+fn versions(packages: &[&str]) -> Vec<(String, String)> {
+    let lock = include_str!("../Cargo.lock");
+    let quoted = |line: &str| line.split('"').nth(1).map(str::to_owned);
+    let entries = lock.split("[[package]]").filter_map(|entry| {
+        let mut lines = entry.lines().filter(|line| !line.is_empty());
+        Some((quoted(lines.next()?)?, quoted(lines.next()?)?))
+    });
+    entries.filter(|(name, _)| packages.contains(&name.as_str())).collect()
 }
 
 /// Running and waiting threads, on average over 1, 5 and 15 minutes.

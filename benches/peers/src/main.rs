@@ -2,45 +2,17 @@
 //!
 //! A command for each table, and `all`; see the README for what each asks and by which rules. A table goes to the
 //! standard output, and with `--out FOLDER` to `FOLDER/output.txt`, `FOLDER/NAME.json` and `FOLDER/NAME.svg` too.
-//!
-//! | file | what |
-//! |---|---|
-//! | `value.rs`, `ends.rs` | what is carried; what an end can do |
-//! | `peers/` | an adapter for each library |
-//! | `race.rs`, `transfer.rs`, `latency.rs`, `idle.rs`, `stalled.rs`, `instructions.rs` | the workloads |
-//! | `table.rs`, `tables/` | a table is run; which workloads and peers are in each |
-//! | `statistics.rs`, `quantiles.rs`, `report.rs`, `plot.rs` | the results |
-//! | `machine.rs`, `floors.rs`, `system.rs`, `watch.rs` | the machine |
-
-mod ends;
-mod floors;
-mod idle;
-mod instructions;
-mod latency;
-mod machine;
-mod peers;
-mod plot;
-mod quantiles;
-mod race;
-mod report;
-mod stalled;
-mod statistics;
-mod system;
-mod table;
-mod tables;
-mod transfer;
-mod value;
-mod watch;
 
 use clap::{Args, Parser, Subcommand};
-use machine::{Machine, load_average};
-use report::{Asked, Circumstances, Report};
+use peers::machine::{Machine, load_average};
+use peers::report::{Asked, Circumstances, Report};
+use peers::table::{Case, Effort, Run, Table};
+use peers::watch::{PATIENCE, Watch};
+use peers::{floors, peers as rings, plot, tables};
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, fs};
-use table::{Case, Effort, Run, Table};
-use watch::Watch;
 
 /// The ring beside what people use: a table a command.
 #[derive(Parser)]
@@ -133,13 +105,15 @@ impl Wishes {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { command, wishes } = Arguments::parse();
-    peers::prepare();
+    rings::prepare();
     if let Command::One { peer, workload, count } = &command {
         return one(peer, workload, *count);
     }
-    let watch = Watch::begin();
-    let circumstances =
-        Circumstances { machine: Machine::here(), floors: floors::measure(wishes.quick, &watch) };
+    let watch = Watch::begin(PATIENCE);
+    let circumstances = Circumstances {
+        machine: Machine::here(rings::PACKAGES),
+        floors: floors::measure(wishes.quick, &watch),
+    };
     let mut output = Output { folder: wishes.out.clone(), text: String::new() };
     output.says(&circumstances.text())?;
     for table in chosen(&command, &wishes.effort()) {

@@ -21,7 +21,7 @@ const WIDTH: u32 = 960;
 const TITLE: i32 = 40;
 const PANEL_HEAD: i32 = 30;
 const BAR: i32 = 20;
-const LEFT: i32 = 150;
+const LEFT: i32 = 190;
 const RIGHT: i32 = 220;
 const SWEEP_PANEL: u32 = 440;
 
@@ -29,7 +29,7 @@ const OURS: RGBColor = RGBColor(196, 62, 28);
 const OURS_SOLE: RGBColor = RGBColor(234, 120, 40);
 const OURS_MPSC: RGBColor = RGBColor(240, 170, 110);
 const BASE: RGBColor = RGBColor(40, 40, 40);
-const OTHERS: [RGBColor; 11] = [
+const OTHERS: [RGBColor; 17] = [
     RGBColor(116, 160, 205),
     RGBColor(127, 178, 133),
     RGBColor(150, 90, 180),
@@ -41,6 +41,12 @@ const OTHERS: [RGBColor; 11] = [
     RGBColor(205, 150, 150),
     RGBColor(150, 140, 200),
     RGBColor(150, 170, 100),
+    RGBColor(116, 160, 205),
+    RGBColor(127, 178, 133),
+    RGBColor(190, 140, 210),
+    RGBColor(214, 178, 94),
+    RGBColor(120, 190, 190),
+    RGBColor(205, 150, 150),
 ];
 
 /// Draws the first measure of each workload, and the third as well if there are so many: p50 and p99.9.
@@ -251,6 +257,12 @@ fn colour(peer: &str) -> RGBColor {
         "thingbuf",
         "rtrb",
         "disruptor",
+        "raft-engine",
+        "okaywal",
+        "open-wal",
+        "sqlite",
+        "pwrite",
+        "commitlog",
     ];
     match peer {
         BASELINE => BASE,

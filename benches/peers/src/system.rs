@@ -12,6 +12,12 @@ pub fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// The processor time that all threads of this process have used.
+pub fn processor_time_of_all() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// A thread of this process, seen by another.
 pub struct Observed {
     state: File,

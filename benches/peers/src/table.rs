@@ -210,17 +210,19 @@ fn order(rows: &[Row], draw: &mut Draw) -> Vec<usize> {
 }
 
 /// Numbers at random, the same in every run (Marsaglia's xorshift, 2003).
-struct Draw(u64);
+pub struct Draw(pub u64);
 
 impl Draw {
-    fn below(&mut self, limit: usize) -> usize {
+    /// A number below the limit.
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 % limit as u64) as usize
     }
 
-    fn shuffle<E>(&mut self, items: &mut [E]) {
+    /// Puts them in another order.
+    pub fn shuffle<E>(&mut self, items: &mut [E]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }

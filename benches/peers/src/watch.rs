@@ -7,8 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How long a single run may take.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// How long a step of the ring's tables may take.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 /// The exit code of a run that hung.
 const HUNG: i32 = 3;
 
@@ -18,17 +18,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch.
-    pub fn begin() -> Self {
+    /// Begins to watch: a step may take so long.
+    pub fn begin(patience: Duration) -> Self {
         let (steps, told) = channel::<String>();
         thread::spawn(move || {
             let mut last = String::from("the beginning");
             loop {
-                match told.recv_timeout(PATIENCE) {
+                match told.recv_timeout(patience) {
                     Ok(step) => last = step,
                     Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => {
-                        eprintln!("\nhung for {} s at {last}", PATIENCE.as_secs());
+                        eprintln!("\nhung for {} s at {last}", patience.as_secs());
                         process::exit(HUNG);
                     }
                 }

@@ -17,7 +17,7 @@ fn refused(ran: Ran, code: i32, words: &[&str]) {
 fn arguments_that_cannot_be_are_named_before_anything_is_made() {
     let place = Place::new();
     let long = "x".repeat(256);
-    let cases: [(&str, &[&str], &str); 22] = [
+    let cases: [(&str, &[&str], &str); 28] = [
         ("publish", &[""], "empty"),
         ("publish", &[&long], "256 bytes"),
         ("publish", &["a..b"], "empty token at byte 2"),
@@ -29,6 +29,12 @@ fn arguments_that_cannot_be_are_named_before_anything_is_made() {
         ("publish", &["t", "--file", "missing"], "missing"),
         ("publish", &["t", "--file", "."], "directory"),
         ("publish", &["t", "--durability", "maybe"], "maybe"),
+        ("publish", &["t", "--durability", "interval=10"], "unit"),
+        ("publish", &["t", "--durability", "interval=0ms"], "1ms to 3600s"),
+        ("publish", &["t", "--durability", "interval"], "interval=10ms"),
+        ("consume", &["t", "--durability", "sometimes"], "`os`, `sync` and `interval=D`"),
+        ("relay", &["t", "--durability", "interval=2h"], "1ms to 3600s"),
+        ("relay", &["t", "--durability", "interval="], "interval"),
         ("consume", &["a.>.b"], "wildcard"),
         ("consume", &["t", "--count", "0"], "0"),
         ("consume", &["t", "--workers", "0"], "0"),

@@ -1,6 +1,6 @@
 //! `peek`, `stat` and `verify`: what they say is so, and nothing changes under them.
 
-use super::{Place, numbers, text_of};
+use super::{Place, Running, numbers, text_of};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -113,4 +113,95 @@ fn verify_finds_that_a_file_is_missing() {
     fs::remove_file(place.path(segments[1]["file"].as_str().unwrap())).unwrap();
     let ran = place.run("verify", &[]).ends(1);
     assert!(ran.text().contains("missing"), "{ran:?}");
+}
+
+/// Spoils a payload and answers the queue's files as they were before.
+fn damaged() -> (Place, Vec<(PathBuf, Vec<u8>)>) {
+    let place = Place::new();
+    place.publish("t", text_of(&numbers(1, 20)));
+    place.publish("t", "a needle in the log");
+    place.publish("t", text_of(&numbers(21, 40)));
+    damage(&place.path("queue"), b"a needle in the log");
+    let files = contents(&place.path("queue"));
+    (place, files)
+}
+
+#[test]
+fn repair_loses_what_is_damaged_and_nothing_else() {
+    let (place, before) = damaged();
+    let said = place.run("repair", &["--dry-run", "--json"]).ends(1).objects().remove(0);
+    assert!(contents(&place.path("queue")) == before, "a dry run changes nothing");
+    let done = place.run("repair", &["--json"]).ends(1).objects().remove(0);
+    assert_eq!(said["remedies"], done["remedies"]);
+    let remedy = &done["remedies"][0];
+    assert!(remedy["lost_from"].as_u64() < remedy["lost_to"].as_u64(), "{done}");
+    let originals = place.path(done["originals"].as_str().unwrap());
+    assert_eq!(fs::read_dir(originals).unwrap().count(), 1);
+    place.run("verify", &[]).ends(0);
+    assert_eq!(place.drain("t"), numbers(1, 40));
+    let again = place.run("repair", &[]).ends(0);
+    assert!(again.text().starts_with("whole"), "{again:?}");
+}
+
+#[test]
+fn inspect_shows_files_frames_and_records_and_goes_on_over_damage() {
+    let (place, _) = damaged();
+    let frames = place.run("inspect", &["--frames", "--json"]).ends(1).objects();
+    let spoilt: Vec<_> = frames.iter().filter(|frame| frame["state"] != "whole").collect();
+    assert_eq!((spoilt.len(), &spoilt[0]["state"]), (1, &"body".into()));
+    assert_eq!(frames.last().unwrap()["kind"], "close");
+    let from = spoilt[0]["position"].to_string();
+    let rows = place.run("inspect", &["--frames", "--from", &from, "--count", "2"]).ends(1);
+    assert_eq!(rows.lines().len(), 3, "{}", rows.text());
+    place.run("inspect", &[]).ends(4);
+    place.run("repair", &[]).ends(1);
+    let segments = place.run("inspect", &["--json"]).ends(0).objects();
+    assert_eq!(segments.len(), 3);
+    let records = place.run("inspect", &["--records", "--json"]).ends(0).objects();
+    let messages = records.iter().filter(|record| record["kind"] == "message");
+    assert_eq!(messages.count(), 40);
+    assert_eq!((&records[0]["kind"], &records[0]["name"]), (&"topic".into(), &"t".into()));
+    place.run("inspect", &["--frames", "--records"]).ends(2);
+    place.run("inspect", &["--from", "33"]).ends(2);
+}
+
+#[test]
+fn a_backup_is_a_queue_by_itself() {
+    let place = Place::new();
+    for number in numbers(1, 3) {
+        place.publish("t", number);
+    }
+    let done = place.run("backup", &["copy", "--json"]).ends(0).objects().remove(0);
+    assert_eq!((&done["live"], &done["segments"]), (&false.into(), &3.into()));
+    place.run("backup", &["copy"]).ends(2);
+    assert_eq!(place.drain("t"), numbers(1, 3));
+    fs::rename(place.path("queue"), place.path("old")).unwrap();
+    fs::rename(place.path("copy"), place.path("queue")).unwrap();
+    place.run("verify", &[]).ends(0);
+    assert_eq!(place.drain("t"), numbers(1, 3));
+}
+
+/// Promise: while a publisher has the queue open, all that only looks shows what it has published, and a copy is made of it.
+#[test]
+fn peek_stat_inspect_and_backup_stand_beside_an_owner() {
+    let place = Place::new();
+    place.publish("t", text_of(&numbers(1, 5)));
+    let mut owner = Running::start(place.command("publish", &["t", "--receipts"]));
+    owner.feed("6\n");
+    owner.line();
+    let stat = place.stat();
+    assert_eq!((&stat["live"], &stat["clean"]), (&true.into(), &false.into()));
+    assert_eq!(place.run("peek", &["t"]).ends(0).lines(), numbers(1, 6));
+    assert!(place.run("stat", &[]).ends(0).text().contains("open: what is in hands"));
+    for what in ["--segments", "--frames", "--records"] {
+        assert!(place.run("inspect", &[what]).ends(0).lines().len() > 1);
+    }
+    let copy = place.run("backup", &["copy", "--json"]).ends(0).objects().remove(0);
+    assert_eq!(copy["live"], true);
+    place.run("verify", &[]).ends(3);
+    place.run("repair", &[]).ends(3);
+    assert_eq!(owner.finish().code, Some(0));
+    fs::rename(place.path("queue"), place.path("old")).unwrap();
+    fs::rename(place.path("copy"), place.path("queue")).unwrap();
+    assert_eq!(place.drain("t"), numbers(1, 6));
 }

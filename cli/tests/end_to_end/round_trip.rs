@@ -82,6 +82,22 @@ fn a_receipt_names_line_id_and_durability() {
 }
 
 #[test]
+fn each_durability_carries_lines_from_end_to_end() {
+    for durability in ["os", "sync", "interval=10ms"] {
+        let (place, lines) = (Place::new(), numbers(1, 20));
+        let file = place.file("input", text_of(&lines));
+        let ran =
+            place.run("publish", &["t", "--file", &file, "--json", "--durability", durability]);
+        let reached = ran.ends(0).objects().remove(0)["reached"].clone();
+        assert_eq!(reached, if durability == "sync" { "synced" } else { "os" });
+        let consume = ["t", "--from", "earliest", "--count", "20", "--durability", durability];
+        assert_eq!(place.run("consume", &consume).ends(0).lines(), lines);
+        let relay = ["u", "--file", &file, "--durability", durability];
+        assert_eq!(place.run("relay", &relay).ends(0).lines(), lines);
+    }
+}
+
+#[test]
 fn a_line_of_a_slow_pipe_is_acknowledged_before_the_next_one_comes() {
     let place = Place::new();
     let mut publisher = Running::start(place.command("publish", &["t", "--receipts"]));

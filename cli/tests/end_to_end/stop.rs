@@ -16,9 +16,8 @@ fn a_second_owner_is_turned_away_and_told_who_is_there() {
         ("publish", &["t"][..]),
         ("consume", &["t"]),
         ("relay", &["t"]),
-        ("peek", &["t"]),
-        ("stat", &[]),
         ("verify", &[]),
+        ("repair", &[]),
     ] {
         let ran = place.run(command, rest).ends(3);
         assert!(ran.err.contains(&pid), "{command}: {}", ran.err);

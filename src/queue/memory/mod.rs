@@ -23,12 +23,14 @@ mod source;
 
 use crate::error::{PublishError, QueueError, TopicError};
 use crate::message::{Envelope, Message, MessageId, Topic};
+#[cfg(feature = "async")]
+use crate::queue::DurableWait;
 use crate::queue::credits::Credits;
 use crate::queue::refusal::Refusal;
 use crate::queue::routes::{self, Filter, TOPICS_MAX, TopicEntry, Topics};
 use crate::queue::{
-    Batch, Capabilities, Context, DEAD_LETTERS, Queue, QueueDepth, Reached, Receipt,
-    SUBSCRIPTIONS_MAX, Source, Start, Subscription, SubscriptionDepth,
+    Batch, Capabilities, Context, DEAD_LETTERS, DurabilityStats, FrameEnd, Queue, QueueDepth,
+    Reached, Receipt, SUBSCRIPTIONS_MAX, Source, Start, Subscription, SubscriptionDepth,
 };
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use smallvec::{SmallVec, smallvec};
@@ -39,6 +41,9 @@ type Entry = TopicEntry<MemorySource>;
 /// One message is the usual batch: it costs no allocation.
 type Entries = SmallVec<[(Arc<Entry>, Message); 1]>;
 type Plans = SmallVec<[Plan; 1]>;
+const NOT_DURABLE: QueueError =
+    QueueError::Unsupported { kind: "memory", what: "make a message durable" };
+
 type Receipts = SmallVec<[Receipt; 1]>;
 
 /// A queue in this process's memory.
@@ -255,7 +260,8 @@ impl Shared {
                 state.held.push_back(envelope);
             }
             let matched = Some(plan.sources().len());
-            receipts.push(Receipt { id, matched, reached: Reached::Memory });
+            let (reached, frame) = (Reached::Memory, FrameEnd::NOWHERE);
+            receipts.push(Receipt { id, matched, reached, frame });
         }
         receipts
     }
@@ -291,6 +297,7 @@ impl Queue for MemoryQueue {
             outlives_process: false,
             retains: false,
             bounded_by_buffer: true,
+            sync_is_real: false,
         }
     }
 
@@ -330,7 +337,7 @@ impl Queue for MemoryQueue {
 
     fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Source>, QueueError> {
         let (filter, name, start) = subscription.parts()?;
-        if start == Start::Earliest {
+        if start != Start::Latest {
             let what = "start with the earliest message: what is settled is gone";
             return Err(QueueError::Unsupported { kind: "memory", what });
         }
@@ -389,6 +396,28 @@ impl Queue for MemoryQueue {
 
     fn sync(&self) -> Result<(), QueueError> {
         Ok(())
+    }
+
+    fn wait_durable(&self, _receipt: &Receipt) -> Result<(), QueueError> {
+        Err(NOT_DURABLE)
+    }
+
+    #[cfg(feature = "async")]
+    fn wait_durable_async(&self, _receipt: &Receipt) -> DurableWait {
+        Box::pin(std::future::ready(Err(NOT_DURABLE)))
+    }
+
+    fn durability(&self) -> Option<DurabilityStats> {
+        None
+    }
+
+    fn backup(
+        &self,
+        _to: &std::path::Path,
+        _progress: crate::log::Progress<'_>,
+    ) -> Result<crate::log::Backup, QueueError> {
+        let kind = self.capabilities().kind;
+        Err(QueueError::Unsupported { kind, what: "be copied to a directory" })
     }
 
     fn refuse(&self) {

@@ -1,25 +1,49 @@
 //! Looking at a queue's directory without owning the queue: nothing is written, no segment is begun.
 //!
 //! An [`Inspection`] is the sum of the records as the last owner left them, by the same replay that opens the queue. It
-//! holds the directory's lock while it lives, so that what it shows stays true.
+//! holds the directory's lock while it lives, so that what it shows stays true. Where an owner is at work it shows a moment of
+//! the owner's log instead: what is in hands counts as ready, and settlements are missing for as long as the owner lets them
+//! linger.
 
 use super::envelope;
+use super::keeper::replayed;
 use crate::error::{OpenError, QueueError};
-use crate::log::{Archive, LogError, Position, SegmentInfo};
+use crate::log::{Archive, Backup, LogError, Position, RecordRef, SegmentInfo};
 use crate::message::{Envelope, MessageId};
 use crate::queue::QueueDepth;
-use crate::queue::records;
-use crate::queue::replay::Replay;
+use crate::queue::records::{self, Read};
+use crate::queue::replay::{Replay, ReplayedTopic};
 use crate::queue::routes::Filter;
 use crate::queue::window::storage;
 use crate::sync::Arc;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-/// A persistent queue that nobody has open, looked at from outside.
+/// A persistent queue, looked at from outside: at rest, or a moment of one that is open.
 pub struct Inspection {
     archive: Archive,
     replay: Replay,
+}
+
+/// A record of a queue's log, told in words.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct RecordInfo<'a> {
+    /// Where it stands.
+    pub position: Position,
+    /// Where the frame begins that it stands in: itself, or the batch it is in.
+    pub frame: Position,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// When it was appended, in nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// `message`, `topic`, `subscribe`, `unsubscribe`, `settle`, or `unknown`.
+    pub kind: &'static str,
+    /// Of a message or topic the topic, of a subscription its name.
+    pub name: &'a str,
+    /// How many messages a settlement speaks of.
+    pub count: u64,
 }
 
 impl Inspection {
@@ -27,12 +51,20 @@ impl Inspection {
     ///
     /// # Errors
     ///
-    /// Somebody has it open, there is none, or it cannot be read.
+    /// There is none, or it cannot be read.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let archive = Archive::open(dir.as_ref()).map_err(OpenError::from)?;
-        let start = archive.start();
-        let replay = Replay::of(archive.reader(start), |from| archive.reader(from));
-        Ok(Self { replay: replay.map_err(OpenError::Records)?, archive })
+        let dir = dir.as_ref();
+        let archive = match Archive::open(dir) {
+            Err(LogError::Locked { .. }) => Archive::open_beside(dir),
+            other => other,
+        };
+        let archive = archive.map_err(OpenError::from)?;
+        let (checkpoint, start) = (archive.checkpoint(), archive.start());
+        let whole = archive.is_whole();
+        let reread = |from| archive.reader(from);
+        let replayed = replayed(checkpoint.as_deref(), start, whole, archive.end(), &reread);
+        let (replay, ..) = replayed.map_err(OpenError::Records)?;
+        Ok(Self { replay, archive })
     }
 
     /// What it holds, subscription by subscription.
@@ -60,7 +92,69 @@ impl Inspection {
         self.archive.durable()
     }
 
-    /// Did its last owner close it?
+    /// Has somebody got it open? Then this is a moment of it.
+    pub fn is_live(&self) -> bool {
+        self.archive.is_live()
+    }
+
+    /// Copies it to `to`, a new directory, where it opens by itself; beside an owner, the moment that this shows.
+    ///
+    /// # Errors
+    ///
+    /// See [`Log::backup`](crate::log::Log::backup).
+    pub fn backup(
+        &self,
+        to: impl AsRef<Path>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Backup, LogError> {
+        self.archive.backup(to.as_ref(), progress)
+    }
+
+    /// Shows the records from `from` on, as people would want them told, until `show` answers `false`.
+    ///
+    /// # Errors
+    ///
+    /// The log could not be read, or a record is none of ours.
+    pub fn records(
+        &self,
+        from: Position,
+        mut show: impl FnMut(&RecordInfo<'_>) -> bool,
+    ) -> Result<(), QueueError> {
+        let mut reader = self.archive.reader(from);
+        while let Some(record) = reader.next().map_err(|error| storage("read the log", error))? {
+            if !show(&self.told(&record)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn told<'a>(&'a self, record: &'a RecordRef) -> RecordInfo<'a> {
+        let read = records::read_record(record);
+        let (kind, topic, count) = match &read {
+            Ok(Read::Message { topic, .. }) => {
+                let known = self.replay.topics.get(*topic as usize);
+                ("message", known.map_or("", |known| known.topic.as_str()), 0)
+            }
+            Ok(Read::Topic { name, .. }) => ("topic", *name, 0),
+            Ok(Read::Subscribe { name, .. }) => ("subscribe", *name, 0),
+            Ok(Read::Unsubscribe { .. }) => ("unsubscribe", "", 0),
+            Ok(Read::Settle { entries, .. }) => ("settle", "", entries.len()),
+            Ok(Read::Purge { filter }) => ("purge", *filter, 0),
+            Err(_) => ("unknown", "", 0),
+        };
+        RecordInfo {
+            position: record.position(),
+            frame: record.frame(),
+            bytes: record.body().len() as u64,
+            time_ns: record.time_ns(),
+            kind,
+            name: topic,
+            count: count as u64,
+        }
+    }
+
+    /// Did its last owner close it? `false` while somebody has it open.
     pub fn is_clean(&self) -> bool {
         self.archive.clean()
     }
@@ -73,17 +167,19 @@ impl Inspection {
     pub fn peek(&self, filter: &str, count: usize) -> Result<Vec<Arc<Envelope>>, QueueError> {
         let filter = Filter::new(filter)?;
         let mut oldest: BTreeMap<MessageId, Arc<Envelope>> = BTreeMap::new();
-        for subscription in self.replay.subscriptions.values() {
+        let reread = |from| self.archive.reader(from);
+        for &number in self.replay.subscriptions.keys() {
             let mut found = 0;
-            for place in subscription.positions() {
+            self.replay.unsettled(number, &reread, |place| {
                 if found == count {
-                    break;
+                    return Ok(ControlFlow::Break(()));
                 }
                 if let Some(envelope) = self.envelope(place, &filter)? {
                     oldest.insert(envelope.id(), envelope);
                     found += 1;
                 }
-            }
+                Ok(ControlFlow::Continue(()))
+            })?;
         }
         self.peek_held(&filter, count, &mut oldest)?;
         Ok(oldest.into_values().take(count).collect())
@@ -107,7 +203,10 @@ impl Inspection {
         while found < count {
             let record = reader.next().map_err(|error| storage("read the log", error))?;
             let Some(record) = record else { break };
-            if records::is_message(record.tag()) && held(record.topic()) {
+            let purged_before = |topic: &ReplayedTopic| topic.purged_before;
+            let purged = self.replay.topics.get(record.topic() as usize).map_or(0, purged_before);
+            let purged = records::place(record.position()) < purged;
+            if records::is_message(record.tag()) && !purged && held(record.topic()) {
                 let envelope = self.envelope(records::place(record.position()), filter)?;
                 found += envelope.iter().len();
                 oldest.extend(envelope.map(|envelope| (envelope.id(), envelope)));
