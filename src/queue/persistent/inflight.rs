@@ -35,7 +35,9 @@
 //! the same for whatever was in hand. A dead letter that kills its handler is not given up: it has nowhere to go. A power
 //! loss forgets all counts.
 
-use crate::log::{Log, LogError, Page};
+use crate::error::QueueError;
+use crate::log::{Log, Page};
+use crate::queue::window::storage;
 use crate::sync::Ordering;
 use std::collections::BTreeMap;
 
@@ -70,8 +72,10 @@ pub(super) struct Held {
 impl Inflight {
     /// Opens the file beside `log`, counts the crashes that an owner before left in it, and begins anew. A message that
     /// was in hand at `crashes_max` of them is poison; at 0 none is.
-    pub(super) fn open(log: &Log, crashes_max: u32) -> Result<Self, LogError> {
-        let mut file = Self { page: log.page(NAME, WORDS)?, poisoned: BTreeMap::new() };
+    pub(super) fn open(log: &Log, crashes_max: u32) -> Result<Self, QueueError> {
+        let page = log.page(NAME, WORDS);
+        let page = page.map_err(|error| storage("open what was in hand", error))?;
+        let mut file = Self { page, poisoned: BTreeMap::new() };
         let counts = if file.is_ours(log) { file.counted() } else { Vec::new() };
         file.begin(log, &counts);
         let poison = counts.iter().filter(|(_, crashes)| u64::from(crashes_max) <= *crashes);

@@ -143,8 +143,7 @@ impl PersistentQueue {
     ) -> Result<Self, QueueError> {
         let log = Arc::new(log);
         let follower = Follower::open(&log)?;
-        let inflight = Inflight::open(&log, keep.crashes_max);
-        let inflight = inflight.map_err(|error| storage("open what was in hand", error))?;
+        let inflight = Inflight::open(&log, keep.crashes_max)?;
         // The low half of a number that is random as a whole.
         let incarnation = log.id() as u64;
         let replay = follower.replay.clone();
