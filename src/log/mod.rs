@@ -66,7 +66,7 @@ mod crash;
 mod damage;
 mod disk;
 mod error;
-mod fault;
+pub(crate) mod fault;
 mod filesystem;
 mod format;
 mod frames;
