@@ -122,6 +122,7 @@ pub use tail::Budget;
 use crate::clock::Clock;
 use crate::sync::{Arc, Mutex, thread};
 use checkpoint::Head;
+use fault::Fault;
 use format::{FRAME_ALIGN, FrameHeader, Kind};
 use std::io;
 use std::ops::Range;
@@ -390,7 +391,11 @@ impl Log {
     /// [`LogError::NotCommitted`], [`LogError::CheckpointTooLarge`]; [`LogError::Sync`] or [`LogError::Storage`] where
     /// the disk failed: the checkpoints before are still there.
     pub fn write_checkpoint(&self, replay_from: Position, body: &[u8]) -> Result<(), LogError> {
-        let durable = self.sync()?;
+        let durable = if self.has_planted(Fault::CheckpointBeforeSync) {
+            self.committed()
+        } else {
+            self.sync()?
+        };
         if durable < replay_from {
             return Err(LogError::NotCommitted { at: replay_from });
         }
@@ -432,7 +437,14 @@ impl Log {
     ///
     /// [`LogError::Sync`], [`LogError::Storage`]: some may have been removed, oldest first; the rest is there.
     pub fn trim(&self, before: Position) -> Result<Trimmed, LogError> {
-        let floor = self.shared.checkpoints.lock().floor().unwrap_or(u64::MAX);
+        let checkpoints = self.shared.checkpoints.lock();
+        let floor = if self.has_planted(Fault::TrimsByNewest) {
+            checkpoints.newest().map(|newest| newest.replay_from().as_u64())
+        } else {
+            checkpoints.floor()
+        };
+        drop(checkpoints);
+        let floor = floor.unwrap_or(u64::MAX);
         self.shared.trim(before.as_u64().min(floor))
     }
 
@@ -490,6 +502,12 @@ impl Log {
         Page::new(file.file(), words)
             .map_err(StorageError::on(Action::Map, &path))
             .map_err(LogError::from)
+    }
+
+    /// Is that fault planted in this log's storage?
+    #[inline(always)]
+    pub(crate) fn has_planted(&self, fault: Fault) -> bool {
+        fault::planted_in(&*self.shared.storage, fault)
     }
 
     /// Figures of the moment.

@@ -40,6 +40,7 @@ use super::retention::{Keep, Pinned, Retention, StorageStats, WhenFull};
 use super::{CLOSED, OPEN, Shared, not_appended};
 use crate::error::QueueError;
 use crate::event::EventCount;
+use crate::log::fault::Fault;
 use crate::log::{Budget, Checkpoint, Log, Position, Reader};
 use crate::queue::backlog::Bounds;
 use crate::queue::checkpoint;
@@ -263,14 +264,16 @@ impl Shared {
 
     fn try_keep(&self, follower: &mut Follower, because: Because) -> Result<(), QueueError> {
         let (keeping, committed) = (&self.keeping, self.log.committed());
-        follower.replay.follow(committed, &|from| self.log.reader(from))?;
+        self.fold(follower, committed)?;
         self.raise(follower)?;
         keeping.looked.store(records::place(committed), Ordering::Relaxed); // [relaxed]
         let reclaimable = records::place(self.log.start()) < follower.replay.retained;
         if because == Because::Due || reclaimable {
             let mut older = follower.written;
             self.write_checkpoint(follower)?;
-            if reclaimable && older < follower.replay.retained {
+            if reclaimable && self.log.has_planted(Fault::TrimsByNewest) {
+                older = follower.replay.retained;
+            } else if reclaimable && older < follower.replay.retained {
                 // Only what both checkpoints can do without may go.
                 older = follower.replay.retained;
                 self.write_checkpoint(follower)?;
@@ -278,6 +281,18 @@ impl Shared {
             self.reclaim(older)?;
         }
         Ok(())
+    }
+
+    fn fold(&self, follower: &mut Follower, committed: Position) -> Result<(), QueueError> {
+        let reread = |from| self.log.reader(from);
+        if self.log.has_planted(Fault::SaysMoreThanFolded) {
+            let at = records::place(committed);
+            let short = Position::from_u64(at.saturating_sub(1_024)).unwrap_or(committed);
+            follower.replay.follow(short, &reread)?;
+            follower.replay.at = follower.replay.at.max(at);
+            return Ok(());
+        }
+        follower.replay.follow(committed, &reread).map(drop)
     }
 
     /// Raises what is retained as far as may be.

@@ -657,3 +657,33 @@ fn caught(name: &str, durability: Durability, change: impl FnOnce(&mut Search)) 
 fn the_checker_catches_a_queue_that_promises_before_the_sync() {
     caught("promised first", Durability::Sync, |search| search.lies.push(Lie::DataSync));
 }
+
+/// Promise: the log up to where a checkpoint goes is durable before it: else the open refuses it, or messages are gone.
+#[test]
+fn the_checker_catches_a_checkpoint_before_the_sync_of_its_log() {
+    caught("checkpoint before the sync", Durability::Os, |search| {
+        search.faults.push(Fault::CheckpointBeforeSync);
+    });
+}
+
+#[test]
+fn the_checker_catches_hole_3_5_a_trim_before_the_checkpoint_is_durable() {
+    for lie in [Lie::CheckpointName, Lie::CheckpointSync] {
+        caught("trimmed first", Durability::Sync, |search| search.lies.push(lie));
+    }
+}
+
+#[test]
+fn the_checker_catches_a_checkpoint_that_says_more_than_was_folded() {
+    caught("folded less", Durability::Sync, |search| {
+        search.faults.push(Fault::SaysMoreThanFolded);
+    });
+}
+
+/// Promise: settlements and messages stay until both checkpoints hold what they say.
+#[test]
+fn the_checker_catches_what_is_reclaimed_that_the_older_checkpoint_does_not_hold() {
+    caught("trimmed by the newest alone", Durability::Sync, |search| {
+        search.faults.push(Fault::TrimsByNewest);
+    });
+}
