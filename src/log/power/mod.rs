@@ -40,7 +40,7 @@ use story::{Story, Told};
 const CAPACITY: u64 = 64 << 10;
 const DIR: &str = "/log";
 /// States tried where nothing else is said.
-const STATES: u64 = 400;
+const STATES: u64 = 150;
 /// So many states a fault may hide in.
 const CAUGHT_MAX: u64 = 20_000;
 /// Cuts of one moment in the short form; many more in the long one.

@@ -54,7 +54,7 @@ use story::{Fate, Shown, Story};
 const DIR: &str = "/queue";
 const TOPIC: &str = "work";
 const SEGMENT_BYTES: u64 = 64 << 10;
-const STATES: u64 = 200;
+const STATES: u64 = 80;
 /// So many states a fault may hide in.
 const CAUGHT_MAX: u64 = 20_000;
 /// Cuts of a moment.
@@ -499,6 +499,11 @@ impl Search {
         Ok(())
     }
 
+    /// Nothing, if no log was reclaimed, or none of those was cut.
+    fn worked(&self) -> u64 {
+        self.reclaimed.min(self.tally.checkpoints).min(self.tally.reclaimed_bytes)
+    }
+
     fn keep(&mut self) -> Keep {
         let retention = match self.draw.below(4) {
             0 => Retention::new().keep_bytes(SEGMENT_BYTES),
@@ -612,15 +617,18 @@ fn hold(name: &str, durability: Durability) {
     println!("{name}: MILLSTREAM_SEED={seed}");
     let states_max = environment("MILLSTREAM_POWER_STATES").unwrap_or(STATES);
     let mut search = Search::new(seed, durability, states_max);
-    if let Err(what) = search.run() {
-        panic!("{name}, seed {seed}, {} states: {what}", search.states);
+    // A short run may meet no log that is reclaimed: then it goes on until it does.
+    while search.states < states_max || search.worked() == 0 {
+        search.states_max = search.states + states_max;
+        if let Err(what) = search.run() {
+            panic!("{name}, seed {seed}, {} states: {what}", search.states);
+        }
+        assert!(search.states < 100 * states_max, "nothing was reclaimed: nothing was tried");
     }
     let Search { states, reclaimed, tally, .. } = search;
     println!(
         "{name}: {states} states, {reclaimed} of them of a log whose beginning was gone; {tally:?}"
     );
-    let worked = reclaimed.min(tally.checkpoints).min(tally.reclaimed_bytes);
-    assert!(worked > 0, "nothing was reclaimed: nothing was tried");
 }
 
 #[test]
@@ -640,11 +648,12 @@ fn a_power_cut_within_the_interval_loses_what_came_since_the_last_sync() {
 }
 
 /// Promise: the checker sees each of these rules broken. A search that does not proves nothing.
-fn caught(name: &str, durability: Durability, change: impl FnOnce(&mut Search)) {
-    const SEED: u64 = 5;
+///
+/// Method: a seed by which it is seen soon. Others (1 to 7) show it too, mostly within 600 states.
+fn caught(name: &str, seed: u64, durability: Durability, change: impl FnOnce(&mut Search)) {
     // The rule kept, or what is caught below is something else.
-    Search::new(SEED, durability, 20).run().expect("nothing is wrong where nothing is left out");
-    let seed = environment("MILLSTREAM_SEED").unwrap_or(SEED);
+    Search::new(seed, durability, 20).run().expect("nothing is wrong where nothing is left out");
+    let seed = environment("MILLSTREAM_SEED").unwrap_or(seed);
     let mut search = Search::new(seed, durability, CAUGHT_MAX);
     change(&mut search);
     match search.run() {
@@ -655,13 +664,13 @@ fn caught(name: &str, durability: Durability, change: impl FnOnce(&mut Search)) 
 
 #[test]
 fn the_checker_catches_a_queue_that_promises_before_the_sync() {
-    caught("promised first", Durability::Sync, |search| search.lies.push(Lie::DataSync));
+    caught("promised first", 5, Durability::Sync, |search| search.lies.push(Lie::DataSync));
 }
 
 /// Promise: the log up to where a checkpoint goes is durable before it: else the open refuses it, or messages are gone.
 #[test]
 fn the_checker_catches_a_checkpoint_before_the_sync_of_its_log() {
-    caught("checkpoint before the sync", Durability::Os, |search| {
+    caught("checkpoint before the sync", 5, Durability::Os, |search| {
         search.faults.push(Fault::CheckpointBeforeSync);
     });
 }
@@ -669,13 +678,13 @@ fn the_checker_catches_a_checkpoint_before_the_sync_of_its_log() {
 #[test]
 fn the_checker_catches_hole_3_5_a_trim_before_the_checkpoint_is_durable() {
     for lie in [Lie::CheckpointName, Lie::CheckpointSync] {
-        caught("trimmed first", Durability::Sync, |search| search.lies.push(lie));
+        caught("trimmed first", 7, Durability::Sync, |search| search.lies.push(lie));
     }
 }
 
 #[test]
 fn the_checker_catches_a_checkpoint_that_says_more_than_was_folded() {
-    caught("folded less", Durability::Sync, |search| {
+    caught("folded less", 5, Durability::Sync, |search| {
         search.faults.push(Fault::SaysMoreThanFolded);
     });
 }
@@ -683,7 +692,7 @@ fn the_checker_catches_a_checkpoint_that_says_more_than_was_folded() {
 /// Promise: settlements and messages stay until both checkpoints hold what they say.
 #[test]
 fn the_checker_catches_what_is_reclaimed_that_the_older_checkpoint_does_not_hold() {
-    caught("trimmed by the newest alone", Durability::Sync, |search| {
+    caught("trimmed by the newest alone", 4, Durability::Sync, |search| {
         search.faults.push(Fault::TrimsByNewest);
     });
 }
