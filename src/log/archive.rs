@@ -131,7 +131,7 @@ impl Archive {
                 sync_interval: None,
                 allow_network: true,
             },
-            trimming: Mutex::default(),
+            files: Mutex::default(),
             tail,
             segments: Segments::new(Table::new(sealed, u64::MAX, segment_bytes)),
             group: GroupSync::new(end),

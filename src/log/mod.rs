@@ -386,12 +386,17 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`LogError::NotCommitted`], [`LogError::CheckpointTooLarge`]; [`LogError::Sync`] or [`LogError::Storage`] where
-    /// the disk failed: the checkpoints before are still there.
+    /// [`LogError::NotCommitted`], [`LogError::Expired`], [`LogError::CheckpointTooLarge`], [`LogError::Closed`];
+    /// [`LogError::Sync`] or [`LogError::Storage`] where the disk failed: the checkpoints before are still there.
     pub fn write_checkpoint(&self, replay_from: Position, body: &[u8]) -> Result<(), LogError> {
         let durable = self.sync()?;
         if durable < replay_from {
             return Err(LogError::NotCommitted { at: replay_from });
+        }
+        let _files = self.shared.own_files()?;
+        let start = self.start();
+        if replay_from < self.shared.kept_from() {
+            return Err(LogError::Expired { at: replay_from, start });
         }
         let head = Head {
             log_id: self.shared.id,
@@ -424,9 +429,9 @@ impl Log {
     /// # Errors
     ///
     /// [`LogError::Sync`], [`LogError::Storage`]: some may have been removed, oldest first; the rest is there.
+    /// [`LogError::Closed`]: none was.
     pub fn trim(&self, before: Position) -> Result<Trimmed, LogError> {
-        let floor = self.shared.checkpoints.lock().floor().unwrap_or(u64::MAX);
-        self.shared.trim(before.as_u64().min(floor))
+        self.shared.trim(before.as_u64())
     }
 
     /// What the log lies on, and what a sync is worth there.
@@ -443,17 +448,19 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`LogError::NotEmpty`] if something is in the way; [`LogError::Sync`], [`LogError::Storage`]: there is no copy.
+    /// [`LogError::NotEmpty`] if something is in the way, [`LogError::Closed`]; [`LogError::Sync`], [`LogError::Storage`]:
+    /// there is no copy.
     pub fn backup(
         &self,
         to: &Path,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Backup, LogError> {
-        let trimming = self.shared.trimming.lock();
+        self.sync()?;
+        let files = self.shared.own_files()?;
         let checkpoint = self.checkpoint();
-        let end = self.sync()?.as_u64();
+        let end = self.durable().as_u64();
         let table = self.shared.segments.snapshot();
-        drop(trimming);
+        drop(files);
         backup::backup(&self.shared, checkpoint, (&table, end), to, progress)
     }
 
@@ -512,6 +519,7 @@ impl Log {
         }
         self.shared.syncer.stop();
         let outcome = self.shared.wait_durable(end).and_then(|()| self.shared.tidy(end));
+        *self.shared.files.lock() = write::Files::LetGo; // behind the trim or checkpoint that runs, if one does
         owned.lock = None;
         owned.closed = Some(outcome.clone());
         outcome

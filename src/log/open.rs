@@ -65,7 +65,7 @@ pub(crate) fn open(
         group: GroupSync::new(header.base),
         syncer: Syncer::new(sizes.sync_interval),
         checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
-        trimming: Mutex::default(),
+        files: Mutex::default(),
         crashed: found.plan.crashed,
         preparer: Preparer::default(),
         warm: Warm::default(),
