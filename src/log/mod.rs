@@ -34,8 +34,8 @@
 //! # What is promised
 //!
 //! * An append costs the same however long the log is. It takes no lock, allocates nothing (a batch: its list of
-//!   positions) and makes no system call, but to ring for the housekeeping thread once in half a segment, or, if that
-//!   has fallen behind, to wait for it.
+//!   positions) and makes no system call, but to ring for the housekeeping thread, at most once in half a segment and
+//!   once in 512 KiB, or, if that has fallen behind, to wait for it.
 //! * A record that [`Log::append`] returned for survives the process. One that [`Log::wait_durable`] returned for
 //!   survives the machine.
 //! * A batch is there whole or not at all.
@@ -504,11 +504,13 @@ impl Log {
     ///
     /// [`SyncError`]; the log is closed all the same, and the directory free for another owner.
     pub fn close(&self) -> Result<(), SyncError> {
+        // Before the lock: who leads a sync calls wakers, and one of those may close the log. All of this may be done twice.
+        let end = self.shared.append_close();
+        let synced = self.shared.wait_durable(end);
         let mut owned = self.owned.lock();
         if let Some(outcome) = &owned.closed {
             return outcome.clone();
         }
-        let end = self.shared.append_close();
         self.shared.preparer.stop();
         if let Some(housekeeper) = owned.housekeeper.take() {
             // It leads syncs too: a waker that it calls may close the log, and it cannot wait for itself.
@@ -518,7 +520,7 @@ impl Log {
             }
         }
         self.shared.syncer.stop();
-        let outcome = self.shared.wait_durable(end).and_then(|()| self.shared.tidy(end));
+        let outcome = synced.and_then(|()| self.shared.tidy(end));
         *self.shared.files.lock() = write::Files::LetGo; // behind the trim or checkpoint that runs, if one does
         owned.lock = None;
         owned.closed = Some(outcome.clone());
