@@ -229,7 +229,7 @@ fn a_trim_leaves_a_frame_to_know_the_log_by() {
     while log.stats().prepared <= end {
         thread::yield_now();
     }
-    log.write_checkpoint(end, b"a state").unwrap();
+    (0..2).for_each(|_| log.write_checkpoint(end, b"a state").unwrap());
     assert_eq!(log.trim(end).unwrap().segments, 1, "of two full ones");
     let disk = disk.die();
     disk.start_trail();
@@ -305,4 +305,35 @@ fn hole_3_6_a_full_segment_that_cannot_be_read_is_a_value() {
         assert!(matches!(error, LogError::Storage(_)), "{error}");
     }
     assert!(!bodies(&log, Position::of(CAPACITY)).is_empty());
+}
+
+/// Promise: one rotten checkpoint costs a longer replay and no message, the first one too.
+#[test]
+fn a_trim_does_not_lean_on_a_single_checkpoint() {
+    let (dir, log) = opened();
+    fill_exactly(&log);
+    let end = fill_exactly(&log);
+    log.write_checkpoint(end, b"a state").unwrap();
+    log.trim(end).unwrap();
+    drop(log);
+    std::fs::write(dir.path().join("0000000000000000.ckpt"), b"rotten").unwrap();
+    let again = Log::open(dir.path(), LogOptions::new().segment_bytes(CAPACITY)).unwrap();
+    assert!(again.is_whole());
+}
+
+/// Promise: where an open refuses a log whose last segment is gone, the check names that segment.
+#[test]
+fn a_check_names_the_last_segment_where_it_is_gone() {
+    let (dir, log) = opened();
+    fill_exactly(&log);
+    let last = log.append(&record(&[b"the next"]), Budget::Publish).unwrap();
+    log.write_checkpoint(last.end, b"a state").unwrap();
+    drop(log);
+    let file = dir.path().join(format!("{:016x}.seg", last.at.as_u64()));
+    std::fs::remove_file(&file).unwrap();
+    let refused = Log::open(dir.path(), LogOptions::new().segment_bytes(CAPACITY)).unwrap_err();
+    assert!(matches!(refused, LogError::EndMissing { .. }), "{refused}");
+    let found = super::verify(dir.path(), &mut |_, _| {}).unwrap();
+    let named: Vec<_> = found.damages.iter().map(|one| (&one.file, one.what)).collect();
+    assert_eq!(named, [(&file, super::DamageKind::SegmentMissing)]);
 }

@@ -421,8 +421,8 @@ impl Log {
         view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
     }
 
-    /// Removes the segments that lie below `before` as a whole. What either of the kept checkpoints needs stays, and so
-    /// do the segment that is appended to and what is not durable. The disk limit leaves room for as many new ones.
+    /// Removes the segments that lie below `before` as a whole. What either of the kept checkpoints needs stays (all, where
+    /// there is one only), and so do the last segment with a frame in it and what is not durable. The disk limit leaves room for as many new ones.
     /// Records that are held stay good; a reader goes on to the end of the segment that it
     /// is in, then, if it comes too late for the next, answers [`LogError::Expired`].
     ///
