@@ -251,6 +251,18 @@ pub enum QueueError {
         /// The name that was asked for.
         name: String,
     },
+    /// No message of this queue has the id that a subscription was to start at.
+    #[error("no message here has the id {id}")]
+    NoMessage {
+        /// The id that was given.
+        id: String,
+    },
+    /// The log was reclaimed up to a place, and the checkpoint that says what it came to is gone.
+    #[error("the log begins at {start}, and no checkpoint says what came before")]
+    HistoryMissing {
+        /// Where the log begins.
+        start: u64,
+    },
     /// There are as many subscriptions as a queue may have.
     #[error("subscription `{name}` would be one more than the {max} that a queue may have")]
     TooManySubscriptions {

@@ -95,7 +95,9 @@ mod front {
         DEDUP_KEY_BYTES_MAX, Envelope, HEADER_BYTES_MAX, HEADERS_MAX, Headers, Message, MessageId,
         MessageIdError, PAYLOAD_BYTES_MAX, Priority, PriorityError, TOPIC_BYTES_MAX, Topic,
     };
-    pub use crate::queue::persistent::{Inspection, RecordInfo};
+    pub use crate::queue::persistent::{
+        CHECKPOINT_BYTES_MIN, Inspection, Pinned, RecordInfo, Retention, StorageStats, WhenFull,
+    };
     pub use crate::queue::routes::{Filter, TOPICS_MAX};
     pub use crate::queue::{
         BATCH_MAX, Batch, Capabilities, DEAD_LETTERS, Delivery, Depth, Durability, DurabilityStats,

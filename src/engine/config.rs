@@ -13,6 +13,10 @@
 //! | `durability` | `Os` | an interval: 1 ms to 1 h | what a receipt promises (persistent) |
 //! | `disk_bytes_max` | 8 GiB | two segments and more | the log (persistent) |
 //! | `segment_bytes` | 64 MiB | a power of two, 64 KiB to 1 GiB | a file of the log (persistent) |
+//! | `checkpoint_bytes` | `segment_bytes` | [`CHECKPOINT_BYTES_MIN`] and more | how far the log grows between checkpoints (persistent) |
+//! | `retention` | what is settled goes | | what is kept for replay (persistent) |
+//! | `crashes_max` | 5 | any; 0: no limit | crashes with a message in a worker's hand until it is dead-lettered (persistent) |
+//! | `when_full` | `Refuse` | | a publish to a full queue (persistent) |
 //! | `allow_network` | false | | may the directory lie on another machine (persistent) |
 //!
 //! `max_size` counts deliveries: a message that three subscriptions have yet to settle counts three times, a held one
@@ -27,7 +31,7 @@ use crate::log::{Log, LogOptions, SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN};
 use crate::message::PAYLOAD_BYTES_MAX;
 use crate::metrics::Recorder;
 use crate::queue::memory::MemoryQueue;
-use crate::queue::persistent::PersistentQueue;
+use crate::queue::persistent::{CHECKPOINT_BYTES_MIN, Keep, PersistentQueue, Retention, WhenFull};
 use crate::queue::{Context, Durability, Queue};
 use crate::sync::Arc;
 use std::path::{Path, PathBuf};
@@ -61,6 +65,10 @@ pub struct Config {
     durability: Durability,
     disk_bytes_max: u64,
     segment_bytes: u64,
+    checkpoint_bytes: Option<u64>,
+    retention: Retention,
+    when_full: WhenFull,
+    crashes_max: u32,
     allow_network: bool,
 }
 
@@ -79,6 +87,10 @@ impl Config {
             durability: Durability::Os,
             disk_bytes_max: 8 << 30,
             segment_bytes: 64 << 20,
+            checkpoint_bytes: None,
+            retention: Retention::new(),
+            when_full: WhenFull::Refuse,
+            crashes_max: 5,
             allow_network: false,
         }
     }
@@ -159,6 +171,32 @@ impl Config {
         self
     }
 
+    /// Sets how far the log of a persistent queue may grow until its state is laid down once more, in bytes. What the next
+    /// open has to replay, and what can be reclaimed, follows from it.
+    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
+        self.checkpoint_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets what a persistent queue keeps of what is settled.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Sets how often the process may die while a worker of a persistent queue has one and the same message in hand: at
+    /// that many times it goes to the dead letters and is not handed out again. A crash is no attempt. 0: no limit.
+    pub fn crashes_max(mut self, crashes: u32) -> Self {
+        self.crashes_max = crashes;
+        self
+    }
+
+    /// Sets what becomes of a publish while a persistent queue is full.
+    pub fn when_full(mut self, policy: WhenFull) -> Self {
+        self.when_full = policy;
+        self
+    }
+
     /// Lets a persistent queue lie on a network file system, which is refused otherwise: there two machines may both own
     /// it, and a receipt promises no more than the server does.
     pub fn allow_network(mut self, allow: bool) -> Self {
@@ -205,7 +243,13 @@ impl Config {
                     })
                     .allow_network(self.allow_network);
                 let log = Log::open(path, options)?;
-                let queue = PersistentQueue::open(Arc::clone(&context), log, self.durability);
+                let keep = Keep {
+                    retention: self.retention,
+                    when_full: self.when_full,
+                    checkpoint_bytes: self.checkpoint_bytes.unwrap_or(self.segment_bytes),
+                    crashes_max: self.crashes_max,
+                };
+                let queue = PersistentQueue::open(Arc::clone(&context), log, self.durability, keep);
                 Arc::new(queue.map_err(OpenError::Records)?)
             }
         };
@@ -216,6 +260,8 @@ impl Config {
         within("workers", self.workers as u64, 1, WORKERS_MAX as u64)?;
         within("buffer", self.buffer as u64, 1, BUFFER_MAX as u64)?;
         within("max_size", self.max_size.unwrap_or(1), 1, u64::MAX)?;
+        let checkpoint_bytes = self.checkpoint_bytes.unwrap_or(u64::MAX);
+        within("checkpoint_bytes", checkpoint_bytes, CHECKPOINT_BYTES_MIN, u64::MAX)?;
         within("payload_bytes_max", self.payload_bytes_max as u64, 1, PAYLOAD_BYTES_MAX as u64)?;
         within("dead_letters_max", self.dead_letters_max as u64, 1, BUFFER_MAX as u64)?;
         let allowed = SYNC_INTERVAL_MIN..=SYNC_INTERVAL_MAX;

@@ -26,6 +26,7 @@ pub use subscriber::Subscriber;
 use crate::error::{OpenError, PublishError, QueueError};
 use crate::message::{Envelope, Message};
 use crate::metrics::{Event, Rates, Snapshot};
+use crate::queue::persistent::StorageStats;
 use crate::queue::routes::Filter;
 use crate::queue::{
     Batch, Capabilities, Context, Delivery, DurabilityStats, Queue, QueueDepth, Receipt,
@@ -171,6 +172,20 @@ impl Engine {
         self.inner.queue.peek(&Filter::new(filter)?, count)
     }
 
+    /// Drops every unsettled message, and every held one, that was published so far to a topic that `filter` matches: in
+    /// all subscriptions, for good. What is in somebody's hands stays there, and may be settled; it does not come
+    /// again. Dead letters are purged by [`DEAD_LETTERS`](crate::DEAD_LETTERS). Answers how many deliveries and held
+    /// messages that were.
+    ///
+    /// # Errors
+    ///
+    /// An invalid filter, a kind of queue that cannot do it, or the storage failed.
+    pub fn purge(&self, filter: &str) -> Result<u64, QueueError> {
+        let purged = self.inner.queue.purge(&Filter::new(filter)?);
+        self.inner.context.progress.notify_all();
+        purged
+    }
+
     /// What the engine holds, and what it did so far.
     pub fn stats(&self) -> Stats {
         let context = &self.inner.context;
@@ -179,6 +194,7 @@ impl Engine {
             depth: self.inner.queue.depth(),
             workers: self.inner.workers,
             failure: self.inner.dispatcher.failure(),
+            storage: self.inner.queue.storage(),
             snapshot,
             durability: self.inner.queue.durability(),
         }
@@ -344,6 +360,8 @@ pub struct Stats {
     pub snapshot: Snapshot,
     /// The last failure that a worker met, such as a log that cannot be read.
     pub failure: Option<QueueError>,
+    /// The queue's files, if it has any.
+    pub storage: Option<StorageStats>,
     /// How far everything is on its way to the disk, and whether a sync has failed; none for a memory queue.
     pub durability: Option<DurabilityStats>,
 }

@@ -125,6 +125,7 @@ impl Archive {
             storage: Arc::new(DiskStorage),
             dir: dir.to_owned(),
             id,
+            boot_id: last.header.boot_id,
             sizes: Sizes {
                 segment_bytes,
                 disk_max_bytes,
@@ -205,6 +206,12 @@ impl Archive {
     /// The newest whole checkpoint.
     pub fn checkpoint(&self) -> Option<Arc<Checkpoint>> {
         self.shared.checkpoints.lock().newest()
+    }
+
+    /// Does the log begin with the first segment that it ever had? See [`Log::is_whole`](super::Log::is_whole).
+    pub fn is_whole(&self) -> bool {
+        let view = self.shared.segments.view();
+        view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
     }
 
     /// The segments, oldest first.

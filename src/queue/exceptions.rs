@@ -63,6 +63,12 @@ impl<T> Exceptions<T> {
         self.by_due.range(..(AT_ONCE + 1, 0)).map(|(&(_, place), _)| place)
     }
 
+    /// Keeps those that `keep` wants, by place and item.
+    #[cfg(not(any(loom, shuttle)))] // The persistent kind's: in no model.
+    pub fn retain(&mut self, mut keep: impl FnMut(u64, &T) -> bool) {
+        self.by_due.retain(|&(_, place), item| keep(place, item));
+    }
+
     /// Takes everything.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         std::mem::take(&mut self.by_due).into_values()

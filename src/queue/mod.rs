@@ -14,6 +14,8 @@
 //! answers with another attempt or the dead letters. Dead letters are messages of the topic [`DEAD_LETTERS`], with
 //! reason, attempts and origin in their headers. A message of that topic is never dead-lettered again, it is tried on.
 
+pub(crate) mod backlog;
+pub(crate) mod checkpoint;
 pub(crate) mod credits;
 pub(crate) mod exceptions;
 pub(crate) mod gate;
@@ -24,8 +26,11 @@ pub(crate) mod records;
 pub(crate) mod refusal;
 pub(crate) mod replay;
 pub(crate) mod routes;
+mod subscription;
 pub(crate) mod waking;
 pub(crate) mod window;
+
+pub use subscription::{Start, Subscription};
 
 use crate::clock::Clock;
 use crate::error::{PublishError, QueueError, TooLarge, TopicError};
@@ -34,6 +39,7 @@ use crate::log::{Backup, Progress};
 use crate::message::{Envelope, Message, Topic};
 use crate::metrics::{Event, Recorder, Times};
 use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
+use persistent::StorageStats;
 pub(crate) use receipt::FrameEnd;
 pub use receipt::{Durability, DurabilityStats, Reached, Receipt};
 use routes::Filter;
@@ -137,86 +143,6 @@ impl<M: Into<Message>> FromIterator<(Topic, M)> for Batch {
         Self {
             entries: entries.into_iter().map(|(topic, message)| (topic, message.into())).collect(),
         }
-    }
-}
-
-/// Where a new subscription begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Start {
-    /// With what is published from now on, and with what is held for the first subscription of its topic.
-    #[default]
-    Latest,
-    /// With the earliest message that the queue retains, whoever else has settled it.
-    Earliest,
-}
-
-/// What is asked for when subscribing: a filter, and optionally a name, a start and a bound on workers.
-///
-/// A text becomes the unnamed subscription of that filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscription {
-    filter: String,
-    name: Option<String>,
-    start: Start,
-    concurrency: Option<usize>,
-}
-
-impl Subscription {
-    /// The subscription of `filter`, unnamed, from now on.
-    pub fn new(filter: impl Into<String>) -> Self {
-        Self { filter: filter.into(), name: None, start: Start::Latest, concurrency: None }
-    }
-
-    /// Names it. Whoever subscribes under the same name is another member, and they share the messages.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Where it begins. Counts only when the subscription is made, not when one more member joins it.
-    pub fn start(mut self, start: Start) -> Self {
-        self.start = start;
-        self
-    }
-
-    /// How many workers its handlers may hold at a time; without it, all of them.
-    pub fn concurrency(mut self, workers: usize) -> Self {
-        self.concurrency = Some(workers);
-        self
-    }
-
-    pub(crate) fn concurrency_max(&self) -> Option<usize> {
-        self.concurrency
-    }
-
-    /// The checked parts: filter, name if one was given, and start.
-    pub(crate) fn parts(&self) -> Result<(Filter, Option<&str>, Start), QueueError> {
-        let filter = Filter::new(&self.filter)?;
-        let name = self.name.as_deref();
-        let reason = match name {
-            Some("") => Some("it must not be empty"),
-            Some(name) if name.len() > NAME_BYTES_MAX => Some("at most 255 bytes are allowed"),
-            Some(name) if name.chars().any(char::is_control) => Some("it has a control character"),
-            _ if self.concurrency == Some(0) => Some("concurrency 0 would never handle a message"),
-            _ => None,
-        };
-        let name_text = || name.unwrap_or(&self.filter).to_owned();
-        reason.map_or(Ok((filter, name, self.start)), |reason| {
-            Err(QueueError::Name { name: name_text(), reason })
-        })
-    }
-}
-
-impl From<&str> for Subscription {
-    fn from(filter: &str) -> Self {
-        Self::new(filter)
-    }
-}
-
-impl From<String> for Subscription {
-    fn from(filter: String) -> Self {
-        Self::new(filter)
     }
 }
 
@@ -443,6 +369,16 @@ pub(crate) trait Queue: Send + Sync {
     /// The oldest messages that wait for delivery and match, each once; nothing is removed.
     fn peek(&self, filter: &Filter, count: usize) -> Result<Vec<Arc<Envelope>>, QueueError>;
     fn depth(&self) -> QueueDepth;
+    /// Drops everything unsettled and held that was published to topics that `filter` matches. How much comes back.
+    fn purge(&self, filter: &Filter) -> Result<u64, QueueError> {
+        let _ = filter;
+        let kind = self.capabilities().kind;
+        Err(QueueError::Unsupported { kind, what: "purge" })
+    }
+    /// What there is to say about its files, if it has any.
+    fn storage(&self) -> Option<StorageStats> {
+        None
+    }
     /// Makes everything accepted and settled so far as durable as the kind can.
     fn sync(&self) -> Result<(), QueueError>;
     /// Returns when the message that the receipt is for is durable.
@@ -477,6 +413,10 @@ pub(crate) trait Source: Send + Sync {
         lease: &Lease,
         to: Settlement,
     ) -> Result<(), QueueError>;
+    /// The worker with that shard, from 1, begins to handle the delivery: kinds that outlive the process note it.
+    fn taken(&self, _lease: &Lease, _since_ns: u64) {}
+    /// It has handled it, and has nothing in hand.
+    fn laid_down(&self, _lease: &Lease) {}
     /// Is there, as far as a quick look tells, another message to pull?
     fn has_more(&self) -> bool;
     /// When the earliest delayed message is due.
@@ -573,6 +513,9 @@ impl Delivery {
         leased.lease.shard = shard;
         source.context().recorder.count(shard, Event::Delivered, 1);
         let started_ns = source.context().clock.now_ns();
+        if shard > 0 {
+            source.taken(&leased.lease, started_ns);
+        }
         Ok(Some(Self { leased, source: Arc::clone(source), started_ns, settled: false }))
     }
 
@@ -650,6 +593,9 @@ impl Delivery {
             context.recorder.record(lease.shard, times);
         }
         let outcome = self.source.settle(envelope, lease, settlement);
+        if lease.shard > 0 {
+            self.source.laid_down(lease);
+        }
         context.progress.notify_all();
         outcome
     }

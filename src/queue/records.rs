@@ -7,9 +7,13 @@
 //! | --- | --- | --- | --- |
 //! | 1 | message | the topic's number | as `message` says |
 //! | 2 | topic | its number | its name, UTF-8 |
-//! | 3 | subscribe | 0 | number `u32`, start `u8` (0 latest, 1 earliest), zero `u8`, length of the filter `u16`, filter, name |
+//! | 3 | subscribe | 0 | number `u32`, start `u8`, zero `u8`, length of the filter `u16`, place `u64` if the start is 2, filter, name |
 //! | 4 | unsubscribe | 0 | number `u32` |
 //! | 5 | settle | 0 | number `u32`, count `u32`, then `count` entries |
+//! | 6 | purge | 0 | a filter: what was published before to topics that it matches is nobody's |
+//!
+//! A start is 0, the place of the record itself; 1, the beginning of the log; or 2, the place that follows. 1 was written
+//! while nothing was ever reclaimed: where the log begins today does not say where it began then.
 //!
 //! An entry is a `u64`: the message's position, which is a multiple of 32, with the outcome in its free low bits:
 //! 1 acknowledged, 2 dead-lettered, 3 expired, 4 retried, 5 crashed. After a retry follow the due time (`u64`, ns
@@ -23,7 +27,6 @@
 //! An entry's position is below 2^64 - 32. A settle record holds what fits a frame; the queue writes up to
 //! [`super::window::SETTLEMENTS_MAX`] at a time.
 
-use super::Start;
 use super::routes::Filter;
 use crate::log::{Position, RecordRef};
 use crate::message::Priority;
@@ -34,6 +37,7 @@ const TOPIC: u8 = 2;
 const SUBSCRIBE: u8 = 3;
 const UNSUBSCRIBE: u8 = 4;
 const SETTLE: u8 = 5;
+const PURGE: u8 = 6;
 
 const OUTCOME_BITS: u64 = 31;
 const ACK: u64 = 1;
@@ -50,6 +54,17 @@ pub(crate) fn message_tag(priority: Priority) -> u16 {
 /// Is it the tag of a message?
 pub(crate) fn is_message(tag: u16) -> bool {
     tag.to_le_bytes()[0] == MESSAGE
+}
+
+/// Where a subscription begins, as its record says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origins {
+    /// At its own record.
+    Own,
+    /// At the beginning of the log.
+    Beginning,
+    /// At this place.
+    At(u64),
 }
 
 /// What became of a message in one subscription.
@@ -83,10 +98,16 @@ impl Encoded {
         Self::new(TOPIC, number, name.as_bytes().to_vec())
     }
 
-    pub(crate) fn subscribe(number: u32, start: Start, filter: &Filter, name: &str) -> Self {
+    pub(crate) fn subscribe(number: u32, start: Origins, filter: &Filter, name: &str) -> Self {
         let mut body = number.to_le_bytes().to_vec();
-        body.extend([u8::from(start == Start::Earliest), 0]);
+        let (code, place) = match start {
+            Origins::Own => (0, None),
+            Origins::Beginning => (1, None),
+            Origins::At(place) => (2, Some(place)),
+        };
+        body.extend([code, 0]);
         body.extend((filter.as_str().len() as u16).to_le_bytes());
+        place.iter().for_each(|place| body.extend(place.to_le_bytes()));
         body.extend(filter.as_str().as_bytes());
         body.extend(name.as_bytes());
         Self::new(SUBSCRIBE, 0, body)
@@ -94,6 +115,10 @@ impl Encoded {
 
     pub(crate) fn unsubscribe(number: u32) -> Self {
         Self::new(UNSUBSCRIBE, 0, number.to_le_bytes().to_vec())
+    }
+
+    pub(crate) fn purge(filter: &Filter) -> Self {
+        Self::new(PURGE, 0, filter.as_str().as_bytes().to_vec())
     }
 
     pub(crate) fn settle(number: u32, entries: &[Settled]) -> Self {
@@ -121,9 +146,10 @@ impl Encoded {
 pub(crate) enum Read<'a> {
     Message { topic: u32, priority: Priority },
     Topic { number: u32, name: &'a str },
-    Subscribe { number: u32, start: Start, filter: &'a str, name: &'a str },
+    Subscribe { number: u32, start: Origins, filter: &'a str, name: &'a str },
     Unsubscribe { number: u32 },
     Settle { number: u32, entries: Vec<Settled> },
+    Purge { filter: &'a str },
 }
 
 /// Why bytes are no record of ours.
@@ -155,6 +181,7 @@ pub(crate) fn read(tag: u16, topic: u32, body: &[u8]) -> Result<Read<'_>, Record
         SUBSCRIBE => read_subscribe(body),
         UNSUBSCRIBE => Ok(Read::Unsubscribe { number: split_u32(body)?.0 }),
         SETTLE => read_settle(body),
+        PURGE => Ok(Read::Purge { filter: text(body)? }),
         _ => Err(RecordError::Kind(kind)),
     }
 }
@@ -166,10 +193,11 @@ pub(crate) fn read_record(record: &RecordRef) -> Result<Read<'_>, RecordError> {
 
 fn read_subscribe(body: &[u8]) -> Result<Read<'_>, RecordError> {
     let (number, rest) = split_u32(body)?;
-    let (head, names) = rest.split_first_chunk::<4>().ok_or(RecordError::Short)?;
+    let (head, mut names) = rest.split_first_chunk::<4>().ok_or(RecordError::Short)?;
     let start = match head[0] {
-        0 => Start::Latest,
-        1 => Start::Earliest,
+        0 => Origins::Own,
+        1 => Origins::Beginning,
+        2 => Origins::At(take_u64(&mut names)?),
         other => return Err(RecordError::Start(other)),
     };
     let filter_bytes = usize::from(u16::from_le_bytes([head[2], head[3]]));
@@ -232,10 +260,13 @@ mod tests {
         let topic = Encoded::topic(7, "user.events");
         assert_eq!(back(&topic), Ok(Read::Topic { number: 7, name: "user.events" }));
         let filter = Filter::new("user.*").unwrap();
-        let made = Encoded::subscribe(3, Start::Earliest, &filter, "audit");
-        let (number, start) = (3, Start::Earliest);
-        let expected = Read::Subscribe { number, start, filter: "user.*", name: "audit" };
-        assert_eq!(back(&made), Ok(expected));
+        for start in [Origins::Own, Origins::Beginning, Origins::At(4_096)] {
+            let made = Encoded::subscribe(3, start, &filter, "audit");
+            let number = 3;
+            let expected = Read::Subscribe { number, start, filter: "user.*", name: "audit" };
+            assert_eq!(back(&made), Ok(expected));
+        }
+        assert_eq!(back(&Encoded::purge(&filter)), Ok(Read::Purge { filter: "user.*" }));
         assert_eq!(back(&Encoded::unsubscribe(9)), Ok(Read::Unsubscribe { number: 9 }));
     }
 

@@ -92,8 +92,10 @@ pub(crate) struct TopicEntry<S> {
     pub(crate) routes: ArcSwap<Vec<Arc<S>>>,
     /// Has a subscription ever matched it? Changed under the queue's lock.
     claimed: AtomicBool,
-    /// How many messages were published to it: what stands before a subscription that starts with the earliest.
+    /// How many messages are retained of it: what stands before a subscription that starts with the earliest.
     published: AtomicU64,
+    /// Its messages below are nobody's, on a kind that can purge.
+    purged_before: AtomicU64,
 }
 
 impl<S> TopicEntry<S> {
@@ -116,6 +118,30 @@ impl<S> TopicEntry<S> {
 
     pub(crate) fn count_published(&self, messages: u64) {
         self.published.fetch_add(messages, Ordering::Relaxed); // [relaxed] a count
+    }
+
+    /// So many of its messages are not retained any more.
+    pub(crate) fn give_up(&self, messages: u64) {
+        let less = |count: u64| Some(count.saturating_sub(messages));
+        // Always `Ok`: the change is always `Some`.
+        let _ = self.published.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less); // [relaxed] a count
+    }
+
+    /// Its messages below this place are nobody's.
+    pub(crate) fn purged_before(&self) -> u64 {
+        self.purged_before.load(Ordering::Relaxed) // [relaxed] whoever comes too early settles by the log's order
+    }
+
+    /// Makes nobody's what stands below `place`. How many were retained of it comes back.
+    pub(crate) fn purge(&self, place: u64) -> u64 {
+        self.purged_before.store(place, Ordering::Relaxed); // [relaxed] changed under the queue's lock
+        self.published.swap(0, Ordering::Relaxed) // [relaxed] a count
+    }
+
+    /// As it was replayed.
+    pub(crate) fn restore(&self, published: u64, purged_before: u64) {
+        self.published.store(published, Ordering::Relaxed); // [relaxed] nobody else has it yet
+        self.purged_before.store(purged_before, Ordering::Relaxed); // [relaxed] as above
     }
 }
 
@@ -214,6 +240,7 @@ impl<S> Topics<S> {
             routes: ArcSwap::from_pointee(routes),
             claimed: AtomicBool::new(claimed),
             published: AtomicU64::new(0),
+            purged_before: AtomicU64::new(0),
         });
         recent.all.push(Arc::clone(&entry));
         recent.table.insert(topic, Arc::clone(&entry));

@@ -24,7 +24,7 @@ use super::records::{self, Outcome, Settled};
 use super::waking;
 use crate::error::QueueError;
 use crate::log::{LogError, Position, Reader, RecordRef};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ const UNWRITTEN_MAX: usize = 1 << 16;
 pub(crate) const DELAYED_MAX: usize = 1_000_000;
 /// How many of a subscription's messages the pump reads at a time.
 const PUMP_MAX: usize = 64;
+/// Over a gap between pending messages that is longer the reader jumps.
+const JUMP_BYTES: u64 = 64 << 10;
 
 /// A message that waits among the exceptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,17 +45,30 @@ pub(crate) struct Waiting {
     /// The attempt that comes next.
     pub(crate) attempt: u32,
     pub(crate) redelivered: bool,
+    /// The number of its topic.
+    pub(crate) topic: u32,
 }
 
 /// Where a window starts after replay.
 #[derive(Debug, Default)]
 pub(crate) struct Begin {
-    /// Below it every message is settled.
-    pub(crate) floor: u64,
-    /// Settled, or in the exceptions, at or above the floor.
+    /// What it has to hand out below `resume`, in order: everything else there is not its own any more.
+    pub(crate) pending: VecDeque<u64>,
+    /// From here on it hands out everything of its own but `skip`.
+    pub(crate) resume: u64,
+    /// Settled, or in the exceptions, at or above `resume`.
     pub(crate) skip: HashSet<u64>,
-    /// Failed before, and waiting: due time, position, attempt that comes next.
-    pub(crate) delayed: Vec<(u64, u64, u32)>,
+    /// Failed before, and waiting: by due time and position.
+    pub(crate) delayed: Vec<(u64, u64, Waiting)>,
+    /// What it passes over.
+    pub(crate) purged: Vec<Purge>,
+}
+
+impl Begin {
+    /// With everything of its own from `place` on.
+    pub(crate) fn at(place: u64) -> Self {
+        Self { resume: place, ..Self::default() }
+    }
 }
 
 /// What the next message is.
@@ -66,8 +81,11 @@ pub(crate) enum Next {
 
 pub(crate) struct Window {
     reader: Reader,
-    floor: u64,
+    pending: VecDeque<u64>,
+    resume: u64,
     skip: HashSet<u64>,
+    /// Until the cursor has passed them.
+    purged: Vec<Purge>,
     ready: VecDeque<RecordRef>,
     in_flight: usize,
     exceptions: Exceptions<Waiting>,
@@ -82,14 +100,16 @@ impl Window {
     /// A window of `buffer` messages that reads on with `reader`.
     pub(crate) fn new(reader: Reader, buffer: usize, begin: Begin) -> Self {
         let mut exceptions = Exceptions::new();
-        for (due_ns, position, attempt) in begin.delayed {
+        for (due_ns, position, waiting) in begin.delayed {
             // A due time is never 0: that would put it before what is given back.
-            exceptions.insert(due_ns.max(1), position, Waiting { attempt, redelivered: true });
+            exceptions.insert(due_ns.max(1), position, waiting);
         }
         Self {
             reader,
-            floor: begin.floor,
+            pending: begin.pending,
+            resume: begin.resume,
             skip: begin.skip,
+            purged: begin.purged,
             ready: VecDeque::new(),
             in_flight: 0,
             exceptions,
@@ -130,15 +150,76 @@ impl Window {
     ) -> Result<usize, LogError> {
         let mut found = 0;
         while found < PUMP_MAX && self.has_room() {
+            self.jump();
             let Some(record) = self.reader.next()? else { break };
-            let position = records::place(record.position());
-            let passed = position < self.floor || self.skip.remove(&position);
-            if !passed && records::is_message(record.tag()) && mine(&record) {
+            if self.hands_out(&record) && records::is_message(record.tag()) && mine(&record) {
                 self.ready.push_back(record);
                 found += 1;
             }
         }
         Ok(found)
+    }
+
+    /// Goes to the next pending message, or to where all is to be read, if that is far.
+    #[inline]
+    fn jump(&mut self) {
+        let cursor = records::place(self.reader.position());
+        if self.resume <= cursor {
+            return;
+        }
+        let next = self.pending.front().copied().unwrap_or(self.resume);
+        if cursor.saturating_add(JUMP_BYTES) < next
+            && let Some(next) = Position::from_u64(next)
+        {
+            self.reader.seek(next);
+        }
+    }
+
+    /// Is the record, which was just read, one to hand out, if it is one of its own?
+    #[inline]
+    fn hands_out(&mut self, record: &RecordRef) -> bool {
+        let place = records::place(record.position());
+        if place < self.resume {
+            let found = self.pending.front() == Some(&place);
+            if found {
+                self.pending.pop_front();
+            }
+            return found && !self.was_purged(record.topic(), place);
+        }
+        let skipped = !self.skip.is_empty() && self.skip.remove(&place);
+        !skipped && !self.was_purged(record.topic(), place)
+    }
+
+    #[inline]
+    fn was_purged(&self, topic: u32, place: u64) -> bool {
+        !self.purged.is_empty() && self.purged.iter().any(|purge| purge.drops(topic, place))
+    }
+
+    /// Drops the messages that `purge` concerns and that wait here, and passes over those not read yet. How many it
+    /// dropped comes back, and a look at what it had yet to read, for whoever counts that.
+    pub(crate) fn purge(&mut self, purge: &Purge) -> (u64, Looked) {
+        let looked = self.waiting();
+        let waiting = self.ready.len() + self.exceptions.len();
+        self.ready.retain(|record| !purge.drops(record.topic(), records::place(record.position())));
+        self.exceptions.retain(|place, waiting| !purge.drops(waiting.topic, place));
+        let dropped = waiting - self.ready.len() - self.exceptions.len();
+        let cursor = records::place(looked.cursor);
+        self.purged.retain(|purge| cursor < purge.before);
+        if cursor < purge.before {
+            self.purged.push(purge.clone());
+        }
+        (dropped as u64, looked)
+    }
+
+    /// Everything below `place` is settled, in every subscription: it is not read any more.
+    pub(crate) fn pass_below(&mut self, place: Position) {
+        if self.reader.position() < place {
+            let below = records::place(place);
+            self.reader.seek(place);
+            self.resume = self.resume.max(below);
+            self.skip.retain(|&skipped| below <= skipped);
+            self.pending.retain(|&pending| below <= pending);
+        }
     }
 
     /// Is a message ready without reading on?
@@ -153,10 +234,11 @@ impl Window {
     }
 
     /// Notes a settlement. Are there so many now that they must be written before the caller is told?
-    pub(crate) fn settle(&mut self, position: u64, outcome: Outcome) -> bool {
+    /// `topic` is the number of the message's topic, for another attempt.
+    pub(crate) fn settle(&mut self, position: u64, outcome: Outcome, topic: u32) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Outcome::Retry { due_ns, attempt } = outcome {
-            let waiting = Waiting { attempt, redelivered: true };
+            let waiting = Waiting { attempt, redelivered: true, topic };
             self.exceptions.insert(due_ns.max(1), position, waiting);
         }
         self.unwritten.push(Settled { position, outcome });
@@ -229,8 +311,10 @@ impl Window {
             given_back: self.exceptions.at_once_places().collect(),
             ready: self.ready.iter().cloned().collect(),
             cursor: self.reader.position(),
-            floor: self.floor,
+            pending: self.pending.iter().copied().collect(),
+            resume: self.resume,
             skip: self.skip.clone(),
+            purged: self.purged.clone(),
         }
     }
 }
@@ -240,14 +324,46 @@ pub(crate) struct Looked {
     pub(crate) given_back: Vec<u64>,
     pub(crate) ready: Vec<RecordRef>,
     pub(crate) cursor: Position,
-    floor: u64,
+    pending: HashSet<u64>,
+    resume: u64,
     skip: HashSet<u64>,
+    purged: Vec<Purge>,
+}
+
+/// Messages that are nobody's any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Purge {
+    /// The numbers of their topics.
+    pub(crate) topics: Arc<HashSet<u32>>,
+    /// They stand below.
+    pub(crate) before: u64,
+}
+
+impl Purge {
+    /// The purges that concern what stands at or above `from`; `topics` are numbers and the places below which those
+    /// topics were purged.
+    pub(crate) fn above(from: u64, topics: impl Iterator<Item = (u32, u64)>) -> Vec<Self> {
+        let mut purges: BTreeMap<u64, HashSet<u32>> = BTreeMap::new();
+        for (topic, before) in topics.filter(|&(_, before)| from < before) {
+            purges.entry(before).or_default().insert(topic);
+        }
+        let each = purges.into_iter();
+        each.map(|(before, topics)| Self { topics: Arc::new(topics), before }).collect()
+    }
+
+    /// Is the message of that topic at `place` among them?
+    pub(crate) fn drops(&self, topic: u32, place: u64) -> bool {
+        place < self.before && self.topics.contains(&topic)
+    }
 }
 
 impl Looked {
-    /// Will the record at `position`, at or behind the cursor, be passed over?
-    pub(crate) fn passes(&self, position: u64) -> bool {
-        position < self.floor || self.skip.contains(&position)
+    /// Will the record, at or behind the cursor, be passed over?
+    pub(crate) fn passes(&self, record: &RecordRef) -> bool {
+        let (place, topic) = (records::place(record.position()), record.topic());
+        let purged = self.purged.iter().any(|purge| purge.drops(topic, place));
+        let awaited = self.resume <= place || self.pending.contains(&place);
+        purged || !awaited || self.skip.contains(&place)
     }
 }
 

@@ -337,7 +337,7 @@ impl Queue for MemoryQueue {
 
     fn subscribe(&self, subscription: &Subscription) -> Result<Arc<dyn Source>, QueueError> {
         let (filter, name, start) = subscription.parts()?;
-        if start == Start::Earliest {
+        if start != Start::Latest {
             let what = "start with the earliest message: what is settled is gone";
             return Err(QueueError::Unsupported { kind: "memory", what });
         }

@@ -6,16 +6,18 @@
 //! linger.
 
 use super::envelope;
+use super::keeper::replayed;
 use crate::error::{OpenError, QueueError};
 use crate::log::{Archive, Backup, LogError, Position, RecordRef, SegmentInfo};
 use crate::message::{Envelope, MessageId};
 use crate::queue::QueueDepth;
 use crate::queue::records::{self, Read};
-use crate::queue::replay::Replay;
+use crate::queue::replay::{Replay, ReplayedTopic};
 use crate::queue::routes::Filter;
 use crate::queue::window::storage;
 use crate::sync::Arc;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// A persistent queue, looked at from outside: at rest, or a moment of one that is open.
@@ -57,9 +59,12 @@ impl Inspection {
             other => other,
         };
         let archive = archive.map_err(OpenError::from)?;
-        let start = archive.start();
-        let replay = Replay::of(archive.reader(start), |from| archive.reader(from));
-        Ok(Self { replay: replay.map_err(OpenError::Records)?, archive })
+        let (checkpoint, start) = (archive.checkpoint(), archive.start());
+        let whole = archive.is_whole();
+        let reread = |from| archive.reader(from);
+        let replayed = replayed(checkpoint.as_deref(), start, whole, archive.end(), &reread);
+        let (replay, ..) = replayed.map_err(OpenError::Records)?;
+        Ok(Self { replay, archive })
     }
 
     /// What it holds, subscription by subscription.
@@ -135,6 +140,7 @@ impl Inspection {
             Ok(Read::Subscribe { name, .. }) => ("subscribe", *name, 0),
             Ok(Read::Unsubscribe { .. }) => ("unsubscribe", "", 0),
             Ok(Read::Settle { entries, .. }) => ("settle", "", entries.len()),
+            Ok(Read::Purge { filter }) => ("purge", *filter, 0),
             Err(_) => ("unknown", "", 0),
         };
         RecordInfo {
@@ -161,17 +167,19 @@ impl Inspection {
     pub fn peek(&self, filter: &str, count: usize) -> Result<Vec<Arc<Envelope>>, QueueError> {
         let filter = Filter::new(filter)?;
         let mut oldest: BTreeMap<MessageId, Arc<Envelope>> = BTreeMap::new();
-        for subscription in self.replay.subscriptions.values() {
+        let reread = |from| self.archive.reader(from);
+        for &number in self.replay.subscriptions.keys() {
             let mut found = 0;
-            for place in subscription.positions() {
+            self.replay.unsettled(number, &reread, |place| {
                 if found == count {
-                    break;
+                    return Ok(ControlFlow::Break(()));
                 }
                 if let Some(envelope) = self.envelope(place, &filter)? {
                     oldest.insert(envelope.id(), envelope);
                     found += 1;
                 }
-            }
+                Ok(ControlFlow::Continue(()))
+            })?;
         }
         self.peek_held(&filter, count, &mut oldest)?;
         Ok(oldest.into_values().take(count).collect())
@@ -195,7 +203,10 @@ impl Inspection {
         while found < count {
             let record = reader.next().map_err(|error| storage("read the log", error))?;
             let Some(record) = record else { break };
-            if records::is_message(record.tag()) && held(record.topic()) {
+            let purged_before = |topic: &ReplayedTopic| topic.purged_before;
+            let purged = self.replay.topics.get(record.topic() as usize).map_or(0, purged_before);
+            let purged = records::place(record.position()) < purged;
+            if records::is_message(record.tag()) && !purged && held(record.topic()) {
                 let envelope = self.envelope(records::place(record.position()), filter)?;
                 found += envelope.iter().len();
                 oldest.extend(envelope.map(|envelope| (envelope.id(), envelope)));

@@ -33,14 +33,20 @@
 //!
 //! The log's disk limit; `buffer` messages in a window; `max_size` deliveries where it is set.
 
+mod beginning;
+mod inflight;
 mod inspect;
+mod keeper;
 #[cfg(test)]
 mod power;
+mod retention;
 mod source;
 mod writer;
 
 pub use crate::log::Backup;
 pub use inspect::{Inspection, RecordInfo};
+pub(crate) use retention::Keep;
+pub use retention::{CHECKPOINT_BYTES_MIN, Pinned, Retention, StorageStats, WhenFull};
 
 use crate::error::{Cause, PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
@@ -51,20 +57,22 @@ use crate::queue::DurableWait;
 use crate::queue::gate::Gate;
 use crate::queue::records::{self, Encoded, Outcome, Settled};
 use crate::queue::refusal::{Refusal, not_appended, not_synced};
-use crate::queue::replay::{Identity, Origin, Replay};
+use crate::queue::replay::{Identity, Replay};
 use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
 use crate::queue::window::{Begin, Window, storage};
 use crate::queue::{
     Batch, Capabilities, Context, DEAD_LETTER_BYTES_ADDED, DEAD_LETTERS, Durability,
     DurabilityStats, FrameEnd, Queue, QueueDepth, Reached, Receipt, SUBSCRIPTIONS_MAX, Source,
-    Start, Subscription, SubscriptionDepth,
+    Subscription, SubscriptionDepth,
 };
 use crate::sync::{Arc, AtomicI64, AtomicU8, AtomicU64, Mutex, Ordering, thread};
+use inflight::Inflight;
+use keeper::{Follower, Keeping, keep_up};
 use smallvec::{SmallVec, smallvec};
 use source::PersistentSource;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
-use writer::write_lingering;
+use writer::{spawn, write_lingering};
 
 /// No `max_size`: then the running sum is not kept, one write less to a line of memory that all share.
 const UNBOUNDED: u64 = u64::MAX;
@@ -81,7 +89,13 @@ type Entry = TopicEntry<PersistentSource>;
 /// A queue in a directory.
 pub(crate) struct PersistentQueue {
     shared: Arc<Shared>,
-    linger: Mutex<Option<thread::JoinHandle<()>>>,
+    linger: Mutex<Option<Threads>>,
+}
+
+/// What ends with the queue.
+struct Threads {
+    writer: thread::JoinHandle<()>,
+    keeper: thread::JoinHandle<()>,
 }
 
 struct Shared {
@@ -100,12 +114,16 @@ struct Shared {
     gate: Gate,
     /// Wakes the thread that writes lingering settlements.
     lingering: Arc<EventCount>,
+    inflight: Arc<Inflight>,
+    keeping: Arc<Keeping>,
 }
 
 #[derive(Default)]
 struct State {
     subscriptions: BTreeMap<String, Arc<PersistentSource>>,
     next_number: u32,
+    /// Nothing below is given to a new subscription: it may be gone, or go.
+    retained: u64,
 }
 
 impl State {
@@ -121,11 +139,14 @@ impl PersistentQueue {
         context: Arc<Context>,
         log: Log,
         durability: Durability,
+        keep: Keep,
     ) -> Result<Self, QueueError> {
         let log = Arc::new(log);
-        let replay = Replay::of(log.reader(log.start()), |from| log.reader(from))?;
+        let follower = Follower::open(&log)?;
+        let inflight = Inflight::open(&log, keep.crashes_max)?;
         // The low half of a number that is random as a whole.
         let incarnation = log.id() as u64;
+        let replay = follower.replay.clone();
         let shared = Arc::new(Shared {
             context,
             log,
@@ -138,18 +159,15 @@ impl PersistentQueue {
             stage: AtomicU8::new(OPEN),
             gate: Gate::new(),
             lingering: Arc::new(EventCount::new()),
+            inflight: Arc::new(inflight),
+            keeping: Arc::new(Keeping::new(follower, keep)),
         });
         shared.restore(&replay);
-        let writer = Arc::downgrade(&shared);
-        let lingering = Arc::clone(&shared.lingering);
-        let handle = thread::Builder::new()
-            .name("millstream-settle".to_owned())
-            .spawn(move || write_lingering(&writer, &lingering))
-            .map_err(|source| QueueError::Storage {
-                what: "start the thread that writes settlements",
-                source: Arc::new(source),
-            })?;
-        Ok(Self { shared, linger: Mutex::new(Some(handle)) })
+        let (queue, lingering) = (Arc::downgrade(&shared), Arc::clone(&shared.lingering));
+        let writer = spawn("millstream-settle", move || write_lingering(&queue, &lingering))?;
+        let (queue, keeping) = (Arc::downgrade(&shared), Arc::clone(&shared.keeping));
+        let keeper = spawn("millstream-keep", move || keep_up(&queue, &keeping))?;
+        Ok(Self { shared, linger: Mutex::new(Some(Threads { writer, keeper })) })
     }
 }
 
@@ -175,10 +193,11 @@ impl Shared {
     /// Makes topics and subscriptions as the log tells them.
     fn restore(self: &Arc<Self>, replay: &Replay) {
         let mut state = self.state.lock();
-        state.next_number = replay.next_subscription;
-        let end = self.log.committed();
+        (state.next_number, state.retained) = (replay.next_subscription, replay.retained);
         for replayed in replay.subscriptions.values() {
-            let (reads_from, begin) = replayed.begin(end);
+            let begin = replay.begin(replayed);
+            let reads_from = begin.pending.front().copied().unwrap_or(begin.resume);
+            let reads_from = Position::from_u64(reads_from).unwrap_or(replay.position());
             let ahead = replayed.unsettled() - begin.delayed.len() as u64;
             let source = self.source(replayed.identity.clone(), reads_from, begin, ahead);
             state.subscriptions.insert(replayed.identity.name.clone(), source);
@@ -187,7 +206,7 @@ impl Shared {
             let routes = state.matching(&replayed.topic);
             let (topic, claimed) = (replayed.topic.clone(), replayed.claimed);
             let entry = self.topics.insert(topic, routes, claimed, replayed.made_at);
-            entry.count_published(replayed.published);
+            entry.restore(replayed.published, replayed.purged_before);
         }
     }
 
@@ -239,9 +258,13 @@ impl Shared {
     fn append(&self, record: &Encoded, budget: Budget) -> Result<Appended, AppendError> {
         let parts: [&[u8]; 1] = [&record.body];
         let (tag, topic, time_ns) = (record.tag, record.topic, self.context.clock.now_ns());
-        let appended = self.log.append(&Record { tag, topic, time_ns, parts: &parts }, budget)?;
-        self.wake(&appended);
-        Ok(appended)
+        let appended = self.log.append(&Record { tag, topic, time_ns, parts: &parts }, budget);
+        match &appended {
+            Ok(appended) => self.wake(appended),
+            Err(AppendError::Full) => self.keeping.want_room(self.log.committed()),
+            Err(_) => {}
+        }
+        appended
     }
 
     /// Wakes the subscriptions of every message that became readable, whoever wrote it.
@@ -251,7 +274,7 @@ impl Shared {
                 self.topics.with_number(topic, Self::notify);
             }
         });
-        self.tell_closing();
+        self.look_after(appended);
     }
 
     /// The same for what `entries` became. Most often it is one record that became readable and nothing else, and then
@@ -261,14 +284,16 @@ impl Shared {
             return self.wake(appended);
         }
         entries.iter().for_each(|(entry, _)| Self::notify(entry));
-        self.tell_closing();
+        self.look_after(appended);
     }
 
     fn notify(entry: &Entry) {
         entry.routes.load().iter().for_each(|source| source.signal().notify(1));
     }
 
-    fn tell_closing(&self) {
+    /// Rings for the keeper, and tells whoever closes.
+    fn look_after(&self, appended: &Appended) {
+        self.keeping.look(appended.end);
         if self.stage() != OPEN {
             // Whoever closes waits for all that is on its way; it may be nobody's here.
             self.context.progress.notify_all();
@@ -286,6 +311,9 @@ impl Shared {
         let wanted = self.reserve(entries)?;
         let given_back = |refusal| {
             self.count(-wanted);
+            if matches!(refusal, Refusal::Full) {
+                self.keeping.want_room(self.log.committed());
+            }
             refusal
         };
         let appended = self.write(entries).map_err(given_back)?;
@@ -411,11 +439,18 @@ impl Shared {
             .filter(|entry| held(entry) && filter.matches(&entry.topic))
             .map(|entry| (entry.number, entry))
             .collect();
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        // Held messages are retained, and this may read them.
+        let _kept = self.keeping.hold();
         let mut reader = self.log.reader(self.log.start());
-        while !wanted.is_empty() && found.len() < count {
+        while found.len() < count {
             let record = reader.next().map_err(|error| storage("read the log", error))?;
             let Some(record) = record else { break };
             let entry = wanted.get(&record.topic());
+            let entry =
+                entry.filter(|entry| entry.purged_before() <= records::place(record.position()));
             if let (true, Some(entry)) = (records::is_message(record.tag()), entry) {
                 found.extend(envelope(&record, &entry.topic, self.incarnation).ok());
             }
@@ -475,12 +510,12 @@ impl Queue for PersistentQueue {
         if let Err(reason) = message.check(self.shared.context.payload_bytes_max) {
             return Err(PublishError::TooLarge { message, reason });
         }
-        let entry = match self.shared.public_topic(topic) {
+        let entry = match self.shared.when_room(|| self.shared.public_topic(topic)) {
             Ok(entry) => entry,
             Err(refusal) => return Err(refusal.with(message)),
         };
         let mut entries: Entries = smallvec![(entry, message)];
-        match self.shared.accept(&entries) {
+        match self.shared.when_room(|| self.shared.accept(&entries)) {
             Ok(receipts) => Ok(receipts[0]),
             Err(refusal) => Err(refusal.with(entries.remove(0).1)),
         }
@@ -493,14 +528,15 @@ impl Queue for PersistentQueue {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let known = batch.iter().map(|(topic, _)| self.shared.public_topic(topic.as_str()));
+        let public_topic = |topic: &Topic| self.shared.public_topic(topic.as_str());
+        let known = batch.iter().map(|(topic, _)| self.shared.when_room(|| public_topic(topic)));
         let known: Vec<_> = match known.collect::<Result<_, _>>() {
             Ok(known) => known,
             Err(refusal) => return Err(refusal.with(batch)),
         };
         let messages = batch.into_entries().into_iter().map(|(_, message)| message);
         let entries: Entries = known.into_iter().zip(messages).collect();
-        match self.shared.accept(&entries) {
+        match self.shared.when_room(|| self.shared.accept(&entries)) {
             Ok(receipts) => Ok(receipts.into_vec()),
             Err(refusal) => {
                 let back = entries.into_iter();
@@ -571,6 +607,14 @@ impl Queue for PersistentQueue {
         self.shared.depth(&self.shared.state.lock())
     }
 
+    fn purge(&self, filter: &Filter) -> Result<u64, QueueError> {
+        self.shared.purge(filter)
+    }
+
+    fn storage(&self) -> Option<StorageStats> {
+        Some(self.shared.storage_stats())
+    }
+
     fn sync(&self) -> Result<(), QueueError> {
         self.shared.write_settlements()?;
         self.shared.log.sync().map(drop).map_err(not_synced)
@@ -623,6 +667,9 @@ impl Queue for PersistentQueue {
             self.shared.stage.store(REFUSING, Ordering::Release); // [P2]
         }
         state.subscriptions.values().for_each(|source| source.signal().notify_all());
+        drop(state);
+        // Publishers that wait for room.
+        self.shared.context.progress.notify_all();
     }
 
     fn outstanding(&self, until_ns: u64) -> u64 {
@@ -634,7 +681,7 @@ impl Queue for PersistentQueue {
     }
 
     fn close(&self) -> Result<(), QueueError> {
-        let Some(writer) = self.linger.lock().take() else { return Ok(()) };
+        let Some(threads) = self.linger.lock().take() else { return Ok(()) };
         self.refuse();
         let written = self.shared.write_settlements();
         {
@@ -643,62 +690,13 @@ impl Queue for PersistentQueue {
             state.subscriptions.values().for_each(|source| source.seal());
         }
         self.shared.lingering.notify_all();
-        let joined = writer.join();
-        debug_assert!(joined.is_ok(), "the writer of settlements does not panic");
+        self.shared.keeping.end();
+        let joined = threads.writer.join().and(threads.keeper.join());
+        debug_assert!(joined.is_ok(), "the queue's own threads do not panic");
         let late = self.shared.write_settlements();
+        // Where it fails, the next open has more to read.
+        self.shared.keep_at_the_end();
         let closed = self.shared.log.close().map_err(|error| storage("close the log", error));
         written.and(late).and(closed)
-    }
-}
-
-impl Shared {
-    /// Makes a subscription: its record first, then it is seen by publishers. Under the lock, so that topics and
-    /// subscriptions come into being in the order of their records.
-    fn add(
-        self: &Arc<Self>,
-        state: &mut State,
-        name: String,
-        filter: Filter,
-        start: Start,
-    ) -> Result<Arc<PersistentSource>, QueueError> {
-        let number = state.next_number;
-        let Some(next) = number.checked_add(1) else {
-            // Numbers are not given twice; a log of ours does not get here, a forged one may.
-            return Err(QueueError::TooManySubscriptions { name, max: u32::MAX as usize });
-        };
-        let record = Encoded::subscribe(number, start, &filter, &name);
-        let appended = self
-            .append(&record, Budget::Settle)
-            .map_err(|error| not_appended("record a subscription", error))?;
-        state.next_number = next;
-        let position = records::place(appended.at);
-        let (mut claims, mut claims_from, mut before) = (HashSet::new(), u64::MAX, 0);
-        let matching = self.topics.all().into_iter().filter(|entry| filter.matches(&entry.topic));
-        let matching: Vec<_> = matching.collect();
-        for entry in &matching {
-            let claims_it = !entry.is_claimed();
-            before += if claims_it || start == Start::Earliest { entry.published() } else { 0 };
-            if claims_it {
-                entry.claim();
-                claims.insert(entry.number);
-                claims_from = claims_from.min(entry.made_at);
-                self.count(-(entry.published() as i64));
-            }
-        }
-        let from = if start == Start::Earliest { 0 } else { position };
-        // Not by the count: a message that was just appended may not be counted yet (H1).
-        let reads_from = match start {
-            Start::Earliest => self.log.start(),
-            Start::Latest => Position::from_u64(claims_from.min(position)).unwrap_or(appended.at),
-        };
-        let origin = Origin { from, claims };
-        let identity = Identity { number, name: name.clone(), filter, origin };
-        let source = self.source(identity, reads_from, Begin::default(), before);
-        self.count(before as i64);
-        state.subscriptions.insert(name, Arc::clone(&source));
-        for entry in matching {
-            entry.routes.store(Arc::new(state.matching(&entry.topic)));
-        }
-        Ok(source)
     }
 }

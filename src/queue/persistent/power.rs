@@ -22,7 +22,7 @@
 //!
 //! As `log::power`: `MILLSTREAM_POWER_STATES`, `MILLSTREAM_SEED`.
 
-use super::{Durability, PersistentQueue};
+use super::{Durability, Keep, PersistentQueue, Retention, WhenFull};
 use crate::clock::ManualClock;
 use crate::event::EventCount;
 use crate::log::LogOptions;
@@ -36,6 +36,13 @@ use crate::sync::Arc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
+
+const KEEP: Keep = Keep {
+    retention: Retention::new(),
+    when_full: WhenFull::Refuse,
+    checkpoint_bytes: 1 << 14,
+    crashes_max: 5,
+};
 
 const DIR: &str = "/queue";
 const TOPIC: &str = "work";
@@ -96,7 +103,7 @@ fn start(disk: &SimStorage, durability: Durability, name: &str) -> Result<Runnin
         refuse_unrouted: false,
         progress: EventCount::new(),
     };
-    let queue = PersistentQueue::open(Arc::new(context), log, durability)
+    let queue = PersistentQueue::open(Arc::new(context), log, durability, KEEP)
         .map_err(|error| format!("replay: {error}"))?;
     let source = subscribe(&queue, name)?;
     Ok(Running { queue, source, clock })

@@ -12,6 +12,7 @@
 //! The count of what lies ahead is [relaxed]: no data is read on its word. So is `verdict`: one word that says itself what
 //! it is about.
 
+use super::inflight::{Held, Inflight};
 use super::{CLOSED, Entry, OPEN, Shared, envelope};
 use crate::error::QueueError;
 use crate::event::EventCount;
@@ -19,14 +20,15 @@ use crate::log::{Log, LogError, Position, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
 use crate::metrics::Event;
 use crate::queue::records::{self, Outcome};
-use crate::queue::replay::Identity;
+use crate::queue::replay::{Identity, skim};
 use crate::queue::routes::Filter;
 use crate::queue::waking;
-use crate::queue::window::{Next, Waiting, Window, storage};
+use crate::queue::window::{Next, Purge, Waiting, Window, storage};
 use crate::queue::{
     Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
 use crate::sync::{Arc, AtomicBool, AtomicI64, AtomicU64, Mutex, Ordering, Weak};
+use std::ops::ControlFlow;
 
 /// One subscription of a persistent queue.
 pub(super) struct PersistentSource {
@@ -36,6 +38,7 @@ pub(super) struct PersistentSource {
     context: Arc<Context>,
     log: Arc<Log>,
     lingering: Arc<EventCount>,
+    inflight: Arc<Inflight>,
     /// How many messages the window has yet to read; see the page on counts.
     ahead: AtomicI64,
     pub(super) window: Mutex<Window>,
@@ -61,6 +64,7 @@ impl PersistentSource {
             context: Arc::clone(&queue.context),
             log: Arc::clone(&queue.log),
             lingering: Arc::clone(&queue.lingering),
+            inflight: Arc::clone(&queue.inflight),
             ahead: AtomicI64::new(ahead as i64),
             window: Mutex::new(window),
             writing: Mutex::new(()),
@@ -164,7 +168,7 @@ impl PersistentSource {
                 let position = Position::from_u64(place).unwrap_or(self.log.start());
                 let read = self.log.record(position);
                 let record = read.inspect_err(|_| self.window.lock().release(place, waiting))?;
-                let Waiting { attempt, redelivered } = waiting;
+                let Waiting { attempt, redelivered, .. } = waiting;
                 (record, Lease { place, attempt, redelivered, shard: 0 })
             }
         }))
@@ -186,6 +190,13 @@ impl PersistentSource {
         self.give_up(queue, &envelope, lease, &error.to_string())
     }
 
+    /// Why the message is not handed out any more, if it was in hand at too many crashes.
+    fn poison(&self, envelope: &Envelope, lease: &Lease) -> Option<String> {
+        let crashes = self.inflight.poison(self.identity.number, lease.place)?;
+        let may_go = envelope.topic().as_str() != DEAD_LETTERS;
+        may_go.then(|| format!("the process died {crashes} times while it was handled"))
+    }
+
     /// Gives the message to the dead letters, or keeps it if they have no room.
     fn give_up(
         &self,
@@ -196,7 +207,7 @@ impl PersistentSource {
     ) -> Result<(), QueueError> {
         let letter = dead_letter(envelope, &self.identity.name, lease.attempt, reason);
         if queue.bury(&letter, self.identity.number, lease.place).is_err() {
-            return self.retry(queue, lease, self.context.try_on_ns());
+            return self.retry(queue, envelope, lease, self.context.try_on_ns());
         }
         self.context.recorder.count(lease.shard, Event::DeadLettered, 1);
         let had_room = self.with_room(Window::settled_elsewhere);
@@ -205,23 +216,65 @@ impl PersistentSource {
         Ok(())
     }
 
-    fn retry(&self, queue: &Shared, lease: &Lease, due_ns: u64) -> Result<(), QueueError> {
+    fn retry(
+        &self,
+        queue: &Shared,
+        envelope: &Envelope,
+        lease: &Lease,
+        due_ns: u64,
+    ) -> Result<(), QueueError> {
+        let entry = queue.topics.get(envelope.topic().as_str());
         let attempt = lease.attempt.saturating_add(1);
-        let outcome = self.note(queue, lease.place, Outcome::Retry { due_ns, attempt });
+        let outcome = Outcome::Retry { due_ns, attempt };
+        let outcome = self.note(queue, lease.place, outcome, entry.as_deref());
         // Whoever sleeps must learn of the new due time.
         self.signal.notify(1);
         outcome
     }
 
-    /// Notes a settlement in the window, and writes the gathered ones when they are many.
-    fn note(&self, queue: &Shared, position: u64, outcome: Outcome) -> Result<(), QueueError> {
+    /// Takes part in a purge: what waits here is dropped, what was not read yet is passed over. All of it is counted.
+    pub(super) fn purge(&self, queue: &Shared, purge: &Purge) -> Result<u64, QueueError> {
+        let mut window = self.window.lock();
+        let had_room = window.has_room();
+        let (dropped, looked) = window.purge(purge);
+        drop(window);
+        let mut unread = 0;
+        let reread = |from| self.log.reader(from);
+        skim(&reread, records::place(looked.cursor), purge.before, |record| {
+            let drops = purge.drops(record.topic(), records::place(record.position()));
+            unread += u64::from(drops && !looked.passes(record) && self.is_mine(queue, record));
+            ControlFlow::Continue(())
+        })?;
+        self.count_ahead(-(unread as i64));
+        queue.count(-((dropped + unread) as i64));
+        self.look_again(had_room);
+        Ok(dropped + unread)
+    }
+
+    /// Notes a settlement in the window, and writes the gathered ones when they are many. With the topic, where the
+    /// message comes again: unless it was purged while it was in somebody's hands.
+    fn note(
+        &self,
+        queue: &Shared,
+        position: u64,
+        outcome: Outcome,
+        again: Option<&Entry>,
+    ) -> Result<(), QueueError> {
         let (had_room, full, first) = {
             let mut window = self.window.lock();
             if window.is_sealed() {
                 return Err(QueueError::Closed);
             }
             let (had_room, first) = (window.has_room(), !window.has_unwritten());
-            (had_room, window.settle(position, outcome), first)
+            // Under the window's lock: a purge marks the topic first, and takes this lock then.
+            if again.is_some_and(|entry| position < entry.purged_before()) {
+                window.settled_elsewhere();
+                queue.count(-1);
+                (had_room, false, false)
+            } else {
+                let topic = again.map_or(0, |entry| entry.number);
+                (had_room, window.settle(position, outcome, topic), first)
+            }
         };
         self.look_again(had_room);
         if full {
@@ -269,6 +322,8 @@ impl PersistentSource {
         queue: &Shared,
     ) -> Result<Vec<Arc<Envelope>>, QueueError> {
         let failed = |error| storage("read the log", error);
+        // What is settled and reclaimed while this reads is nobody's to see: the keeper waits.
+        let _kept = queue.keeping.hold();
         let waiting = self.window.lock().waiting();
         let matching = |record: &RecordRef| {
             let entry = queue.topics.by_number(record.topic());
@@ -284,7 +339,7 @@ impl PersistentSource {
         let mut reader = self.log.reader(waiting.cursor);
         while found.len() < count {
             let Some(record) = reader.next().map_err(failed)? else { break };
-            if !waiting.passes(records::place(record.position())) && self.is_mine(queue, &record) {
+            if !waiting.passes(&record) && self.is_mine(queue, &record) {
                 found.extend(matching(&record));
             }
         }
@@ -313,7 +368,10 @@ impl Source for PersistentSource {
             let topic = queue.topics.with_number(record.topic(), |entry| entry.topic.clone());
             let Some(topic) = topic else { continue };
             match envelope(&record, &topic, queue.incarnation) {
-                Ok(envelope) => return Ok(Some(Leased { envelope, lease })),
+                Ok(envelope) => match self.poison(&envelope, &lease) {
+                    None => return Ok(Some(Leased { envelope, lease })),
+                    Some(reason) => self.give_up(&queue, &envelope, &lease, &reason)?,
+                },
                 Err(error) => self.quarantine(&queue, &record, &topic, &lease, &error)?,
             }
         }
@@ -329,22 +387,45 @@ impl Source for PersistentSource {
         let queue = self.queue.upgrade().filter(|queue| queue.stage() != CLOSED);
         let Some(queue) = queue else { return Err(QueueError::Closed) };
         if self.has_ended() {
-            return Ok(());
+            // By its own end, where nothing is left to note; or by the queue's, which has come since the look above. The
+            // stage is stored before the end is, so [P1] shows which it was (H17).
+            let closed = queue.stage() == CLOSED;
+            return if closed { Err(QueueError::Closed) } else { Ok(()) };
         }
         match self.context.resolve(envelope, lease, to) {
             Resolved::Ack => {
                 queue.count(-1);
-                self.note(&queue, lease.place, Outcome::Ack)
+                self.note(&queue, lease.place, Outcome::Ack, None)
             }
             Resolved::Release => {
                 let Lease { place, attempt, redelivered, .. } = *lease;
-                self.with_room(|window| window.release(place, Waiting { attempt, redelivered }));
+                let entry = queue.topics.get(envelope.topic().as_str());
+                let had_room = self.with_room(|window| {
+                    // As in `note`.
+                    if entry.as_ref().is_some_and(|entry| place < entry.purged_before()) {
+                        window.settled_elsewhere();
+                        queue.count(-1);
+                    } else {
+                        let topic = entry.as_ref().map_or(0, |entry| entry.number);
+                        window.release(place, Waiting { attempt, redelivered, topic });
+                    }
+                });
+                self.look_again(had_room);
                 self.signal.notify(1);
                 Ok(())
             }
-            Resolved::Retry { due_ns } => self.retry(&queue, lease, due_ns),
+            Resolved::Retry { due_ns } => self.retry(&queue, envelope, lease, due_ns),
             Resolved::Dead { reason } => self.give_up(&queue, envelope, lease, &reason),
         }
+    }
+
+    fn taken(&self, lease: &Lease, since_ns: u64) {
+        let (subscription, place) = (self.identity.number, lease.place);
+        self.inflight.take(lease.shard - 1, Held { subscription, place, since_ns });
+    }
+
+    fn laid_down(&self, lease: &Lease) {
+        self.inflight.lay_down(lease.shard - 1);
     }
 
     fn has_more(&self) -> bool {

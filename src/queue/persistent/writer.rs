@@ -18,7 +18,7 @@ use crate::error::QueueError;
 use crate::event::EventCount;
 use crate::log::Budget;
 use crate::queue::records::{Encoded, Settled};
-use crate::queue::window::SETTLEMENTS_MAX;
+use crate::queue::window::{SETTLEMENTS_MAX, storage};
 use crate::sync::{Weak, thread};
 use std::time::Duration;
 
@@ -26,6 +26,15 @@ use std::time::Duration;
 const LINGER: Duration = Duration::from_millis(5);
 /// How long the thread leaves a log alone that did not take them.
 const FAILED_DELAY: Duration = Duration::from_millis(100);
+
+/// Starts a thread of the queue's own.
+pub(super) fn spawn(
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, QueueError> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map_err(|error| storage("start a thread of the queue's own", error))
+}
 
 /// Writes settlements that have waited for company long enough.
 pub(super) fn write_lingering(queue: &Weak<Shared>, lingering: &EventCount) {
