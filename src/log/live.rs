@@ -253,7 +253,7 @@ fn a_helper_that_comes_behind_a_trim_finds_nothing_to_do() {
     }
     log.trim(last).unwrap();
     assert!(view.table().holding(4 * CAPACITY).is_none(), "made since");
-    let len = view.word(4 * CAPACITY, |word| word.load(crate::sync::Ordering::Relaxed)); // [relaxed]
+    let len = view.word(4 * CAPACITY, |word| word.load(crate::sync::Ordering::Relaxed)); // [relaxed] nobody writes here
     assert_eq!(len, 0);
 }
 
