@@ -49,10 +49,13 @@
 //!
 //! # Limits
 //!
-//! Linux. One owner per directory: see [`LogError::Locked`]; a child that forks without exec shares the lock, and whoever closes
-//! lets go for both. Files must
-//! not be changed by others while the log is open: one that is shrunk under its map kills the process. The log grows to its
-//! disk limit, then [`AppendError::Full`]; what may go is the caller's to say: [`Log::trim`].
+//! Linux. One owner per directory: see [`LogError::Locked`]; a child that forks without exec shares the lock, and whoever
+//! closes lets go for both. Files must not be changed by others while the log is open: one that is shrunk under its map
+//! kills the process. The log grows to its disk limit, then [`AppendError::Full`]; what may go is the caller's to say:
+//! [`Log::trim`]. Each segment has a descriptor and a map for as long as it is kept: with segments of 64 MiB a limit of
+//! 1,024 descriptors ends near 64 GiB, with an error that names it. On a file system that copies on write (btrfs, ZFS,
+//! F2FS) a store to prepared space may need room all the same, and on a disk that is full kills the process. Wakers of
+//! tasks that wait for durability run on the log's threads: they must neither append to it nor close it.
 
 mod archive;
 #[cfg(test)]
@@ -457,7 +460,7 @@ impl Log {
     /// # Errors
     ///
     /// [`LogError::NotEmpty`] if something is in the way, [`LogError::Closed`]; [`LogError::Sync`], [`LogError::Storage`]:
-    /// there is no copy.
+    /// there is no copy, or, where the very last step failed, one whose name may be lost with the power.
     pub fn backup(
         &self,
         to: &Path,

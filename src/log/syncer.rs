@@ -35,7 +35,9 @@
 //! # Limits
 //!
 //! An interval of [`SYNC_INTERVAL_MIN`] to [`SYNC_INTERVAL_MAX`]. A failed sync poisons the log: the next publish and the
-//! figures tell; the thread sleeps from then on.
+//! figures tell; the thread sleeps from then on. What stands behind a writer that stalls between its reservation and its
+//! commit is not committed, and so not durable however often the file is synced: there the bounds run from that writer's
+//! commit.
 
 use crate::barrier;
 use crate::event::EventCount;
