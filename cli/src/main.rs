@@ -10,7 +10,7 @@
 //! | 1 | done, with a finding: damage, or messages that went to the dead letters |
 //! | 2 | usage, or bad input |
 //! | 3 | the directory is in use by another process |
-//! | 4 | the directory or the disk cannot be used |
+//! | 4 | the directory or the disk cannot be used, or the queue is full |
 
 mod backup;
 mod consume;
@@ -45,7 +45,7 @@ Exit codes:
   1  done, with a finding: damage, or messages that went to the dead letters
   2  usage, or bad input
   3  DIR is in use by another process
-  4  DIR or the disk cannot be used";
+  4  DIR or the disk cannot be used, or is full";
 
 /// A message queue in a directory.
 ///
