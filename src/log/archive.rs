@@ -131,6 +131,7 @@ impl Archive {
             storage: Arc::new(DiskStorage),
             dir: dir.to_owned(),
             id,
+            boot_id: last.header.boot_id,
             sizes: Sizes {
                 segment_bytes,
                 disk_max_bytes,

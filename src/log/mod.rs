@@ -115,6 +115,7 @@ pub use future::DurableFuture;
 pub use options::LogOptions;
 pub use reader::{Reader, RecordRef};
 pub use repair::{Remedy, RemedyKind, Repair, RepairMode, repair};
+pub(crate) use storage::Page;
 pub use syncer::{SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN};
 pub use tail::Budget;
 
@@ -466,6 +467,29 @@ impl Log {
     /// The log's identity: random, made once, the same in each of its files.
     pub fn id(&self) -> u128 {
         self.shared.id
+    }
+
+    /// The kernel's id of the boot that this owner runs in.
+    pub(crate) fn boot_id(&self) -> u128 {
+        self.shared.boot_id
+    }
+
+    /// A file of that name in the log's directory, of that many words and no more, mapped. It is not the log's: nothing
+    /// in it is ever made durable.
+    pub(crate) fn page(&self, name: &str, words: usize) -> Result<Page, LogError> {
+        let (storage, path) = (&self.shared.storage, self.shared.dir.join(name));
+        let file = match storage.open(&path, storage::Access::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => storage.create(&path),
+            other => other,
+        };
+        let file = file.map_err(StorageError::on(Action::Create, &path))?;
+        let bytes = (words * size_of::<u64>()) as u64;
+        file.set_bytes(bytes)
+            .and_then(|()| file.allocate(0, bytes))
+            .map_err(StorageError::on(Action::Allocate, &path))?;
+        Page::new(file.file(), words)
+            .map_err(StorageError::on(Action::Map, &path))
+            .map_err(LogError::from)
     }
 
     /// Figures of the moment.

@@ -59,6 +59,7 @@ pub(crate) fn open(
         storage,
         dir: dir.to_owned(),
         id: header.log_id,
+        boot_id,
         sizes,
         tail: Tail::new(bounds(&header, &sizes, old_bytes)),
         segments: Segments::new(Table::new(old, header.base, header.capacity)),

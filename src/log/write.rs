@@ -49,6 +49,7 @@ pub(crate) struct Shared {
     pub storage: Arc<dyn Storage>,
     pub dir: PathBuf,
     pub id: u128,
+    pub boot_id: u128,
     pub sizes: Sizes,
     pub tail: Tail,
     pub segments: Segments,

@@ -413,6 +413,10 @@ pub(crate) trait Source: Send + Sync {
         lease: &Lease,
         to: Settlement,
     ) -> Result<(), QueueError>;
+    /// The worker with that shard, from 1, begins to handle the delivery: kinds that outlive the process note it.
+    fn taken(&self, _lease: &Lease, _since_ns: u64) {}
+    /// It has handled it, and has nothing in hand.
+    fn laid_down(&self, _lease: &Lease) {}
     /// Is there, as far as a quick look tells, another message to pull?
     fn has_more(&self) -> bool;
     /// When the earliest delayed message is due.
@@ -509,6 +513,9 @@ impl Delivery {
         leased.lease.shard = shard;
         source.context().recorder.count(shard, Event::Delivered, 1);
         let started_ns = source.context().clock.now_ns();
+        if shard > 0 {
+            source.taken(&leased.lease, started_ns);
+        }
         Ok(Some(Self { leased, source: Arc::clone(source), started_ns, settled: false }))
     }
 
@@ -586,6 +593,9 @@ impl Delivery {
             context.recorder.record(lease.shard, times);
         }
         let outcome = self.source.settle(envelope, lease, settlement);
+        if lease.shard > 0 {
+            self.source.laid_down(lease);
+        }
         context.progress.notify_all();
         outcome
     }

@@ -453,6 +453,7 @@ impl Shared {
             retained_from: follower.replay.retained,
             checkpoint: checkpoint.as_ref().map(|one| records::place(one.replay_from())),
             checkpoint_age: checkpoint.as_ref().map(|one| age(one.created_ns())),
+            longest_in_hand: self.inflight.held().map(|held| age(held.since_ns)).max(),
             reclaimed_bytes: self.keeping.reclaimed.load(Ordering::Relaxed), // [relaxed]
             failure: followed.err().or_else(|| self.keeping.failure.lock().clone()),
         }

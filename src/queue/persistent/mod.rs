@@ -34,6 +34,7 @@
 //! The log's disk limit; `buffer` messages in a window; `max_size` deliveries where it is set.
 
 mod beginning;
+mod inflight;
 mod inspect;
 mod keeper;
 #[cfg(test)]
@@ -65,6 +66,7 @@ use crate::queue::{
     Subscription, SubscriptionDepth,
 };
 use crate::sync::{Arc, AtomicI64, AtomicU8, AtomicU64, Mutex, Ordering, thread};
+use inflight::Inflight;
 use keeper::{Follower, Keeping, keep_up};
 use smallvec::{SmallVec, smallvec};
 use source::PersistentSource;
@@ -112,6 +114,7 @@ struct Shared {
     gate: Gate,
     /// Wakes the thread that writes lingering settlements.
     lingering: Arc<EventCount>,
+    inflight: Arc<Inflight>,
     keeping: Arc<Keeping>,
 }
 
@@ -140,6 +143,7 @@ impl PersistentQueue {
     ) -> Result<Self, QueueError> {
         let log = Arc::new(log);
         let follower = Follower::open(&log)?;
+        let inflight = Inflight::open(&log, keep.crashes_max)?;
         // The low half of a number that is random as a whole.
         let incarnation = log.id() as u64;
         let replay = follower.replay.clone();
@@ -155,6 +159,7 @@ impl PersistentQueue {
             stage: AtomicU8::new(OPEN),
             gate: Gate::new(),
             lingering: Arc::new(EventCount::new()),
+            inflight: Arc::new(inflight),
             keeping: Arc::new(Keeping::new(follower, keep)),
         });
         shared.restore(&replay);

@@ -37,8 +37,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-const KEEP: Keep =
-    Keep { retention: Retention::new(), when_full: WhenFull::Refuse, checkpoint_bytes: 1 << 14 };
+const KEEP: Keep = Keep {
+    retention: Retention::new(),
+    when_full: WhenFull::Refuse,
+    checkpoint_bytes: 1 << 14,
+    crashes_max: 5,
+};
 
 const DIR: &str = "/queue";
 const TOPIC: &str = "work";
