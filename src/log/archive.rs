@@ -22,7 +22,7 @@ use super::prepare::Preparer;
 use super::reader::{self, Reader, RecordRef};
 use super::recovery::{self, Known, Link, Verdict};
 use super::scan::{self, Listing};
-use super::segment::{Segments, Table};
+use super::segment::{self, Segments, Table};
 use super::syncer::Syncer;
 use super::tail::{Bounds, Tail};
 use super::warm::Warm;
@@ -138,7 +138,7 @@ impl Archive {
                 sync_interval: None,
                 allow_network: true,
             },
-            trimming: Mutex::default(),
+            files: Mutex::default(),
             tail,
             segments: Segments::new(Table::new(sealed, u64::MAX, segment_bytes)),
             group: GroupSync::new(end),
@@ -283,8 +283,8 @@ pub struct Verification {
 ///
 /// # Errors
 ///
-/// [`LogError`] if the log cannot be looked at. Damage is no error here, it is the answer; a segment that is missing, or
-/// foreign, or newer, is one.
+/// [`LogError`] if the log cannot be looked at. Damage is no error here, it is the answer; a segment that is missing
+/// before another one, or foreign, or newer, is one.
 pub fn verify(
     dir: &Path,
     progress: &mut (dyn FnMut(u64, u64) + Send),
@@ -307,6 +307,12 @@ pub fn verify(
         (progress.1)(done, total);
     })?;
     let durable = recovery::durable(&links, &scans, &known);
+    let behind = links.last().map_or(0, |last| last.stop);
+    let missing = segment::path_of(dir, behind);
+    if behind < known.durable && found.damages.iter().all(|one| one.file != missing) {
+        // Within a segment the scan finds what is missing; a segment that is gone at the end leaves no other trace.
+        found.damages.push(Damage { file: missing, offset: 0, what: DamageKind::SegmentMissing });
+    }
     for (index, (link, scan)) in links.iter().zip(&scans).enumerate() {
         found.frames += scan.frames;
         found.records += scan.records;

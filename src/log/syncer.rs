@@ -373,6 +373,27 @@ mod tests {
             }
             block_on(waiting).unwrap();
         }
+
+        struct Again(Arc<Log>);
+
+        impl Wake for Again {
+            fn wake(self: Arc<Self>) {
+                self.0.close().unwrap();
+            }
+        }
+
+        /// Promise: a waker that the closing itself calls may close the log too. Method: a task waits that no thread syncs
+        /// for, so the close leads.
+        #[test]
+        fn a_waker_that_a_close_calls_may_close_the_log() {
+            let (_dir, log) = opened(None);
+            let log = Arc::new(log);
+            let end = append(&log).unwrap().end.as_u64();
+            let waker = Waker::from(Arc::new(Again(log.clone())));
+            assert!(log.shared.group.poll_wait(end, &mut None, &waker).is_pending());
+            log.close().unwrap();
+            assert!(log.durable().as_u64() >= end);
+        }
     }
 
     /// Promise: a sync of the log covers what was appended, also behind a neighbour's gap: it waits until that is closed.
