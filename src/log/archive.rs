@@ -12,6 +12,7 @@ use super::checkpoint::{self, Checkpoint, Checkpoints, Chosen};
 use super::disk::{DirectoryLock, DiskStorage, Storage, lock_shared};
 use super::error::{Damage, DamageKind, LogError, StorageError};
 use super::fault::Faults;
+use super::filesystem::FileSystem;
 use super::format::{HeaderFault, Position};
 use super::group::GroupSync;
 use super::heal;
@@ -28,7 +29,12 @@ use super::warm::Warm;
 use super::write::Shared;
 use crate::clock::SystemClock;
 use crate::sync::{Arc, Mutex};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+/// What `st_blocks` counts in, whatever the file system's own blocks are: stat(2).
+const BLOCK_BYTES: u64 = 512;
 
 /// A log at rest, or a moment of one that is owned, to be read.
 #[derive(Debug)]
@@ -217,6 +223,33 @@ impl Archive {
     /// The segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         self.segments.clone()
+    }
+
+    /// Bytes of disk that the files in the directory take, as the file system counts them: segments, those prepared ahead
+    /// too, and checkpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Storage`] if the directory cannot be read.
+    pub fn disk_bytes(&self) -> Result<u64, LogError> {
+        let dir = &self.shared.dir;
+        let failed = || StorageError::on(Action::Open, dir);
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(dir).map_err(failed())? {
+            match entry.map_err(failed())?.metadata() {
+                Ok(found) if found.is_file() => bytes += found.blocks() * BLOCK_BYTES,
+                Ok(_) => {}
+                // The owner removed it meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(failed()(error).into()),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// What it lies on, and what a sync is worth there.
+    pub fn file_system(&self) -> FileSystem {
+        self.shared.file_system
     }
 
     /// The log's identity.

@@ -566,6 +566,20 @@ pub(crate) fn skim(
     Ok(())
 }
 
+/// When the first message in `[from, to)` was accepted.
+pub(crate) fn first_time_ns(
+    reread: Reread<'_>,
+    from: u64,
+    to: u64,
+) -> Result<Option<u64>, QueueError> {
+    let mut found = None;
+    skim(reread, from, to, |record| {
+        found = Some(record.time_ns());
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
 /// The topic of the message at `place`, if there is one.
 fn topic_at(reread: Reread<'_>, place: u64) -> Result<Option<u32>, QueueError> {
     let Some(at) = Position::from_u64(place) else { return Ok(None) };

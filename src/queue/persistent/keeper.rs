@@ -45,11 +45,10 @@ use crate::queue::backlog::Bounds;
 use crate::queue::checkpoint;
 use crate::queue::records::{self, Encoded};
 use crate::queue::refusal::Refusal;
-use crate::queue::replay::{Pin, Replay, skim};
+use crate::queue::replay::{Pin, Replay, first_time_ns};
 use crate::queue::routes::Filter;
 use crate::queue::window::{Purge, storage};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Weak, thread};
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// How long what changed may wait for a checkpoint.
@@ -334,12 +333,8 @@ impl Shared {
 
     /// When the first message at or behind `place` was accepted.
     fn first_time_ns(&self, place: Position) -> Result<Option<u64>, QueueError> {
-        let (mut found, end) = (None, records::place(self.log.committed()));
-        skim(&|from| self.log.reader(from), records::place(place), end, |record| {
-            found = Some(record.time_ns());
-            ControlFlow::Break(())
-        })?;
-        Ok(found)
+        let end = records::place(self.log.committed());
+        first_time_ns(&|from| self.log.reader(from), records::place(place), end)
     }
 
     fn write_checkpoint(&self, follower: &mut Follower) -> Result<(), QueueError> {
@@ -465,7 +460,8 @@ impl Shared {
     }
 }
 
-fn pinned_by(replay: &Replay, pin: Pin) -> Pinned {
+/// Who that is, by name.
+pub(super) fn pinned_by(replay: &Replay, pin: Pin) -> Pinned {
     let found = match pin {
         Pin::None => None,
         Pin::Subscription(number) => {
