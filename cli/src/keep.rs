@@ -22,7 +22,7 @@ pub struct Keep {
     /// would keep
     #[arg(long, value_name = "N", value_parser = kept_bytes)]
     retention_bytes: Option<u64>,
-    /// How many bytes the log may take; at least two files of 64 MiB [default: 8GiB]
+    /// How many bytes the log may take; at least three files of 64 MiB [default: 8GiB]
     #[arg(long, value_name = "N", value_parser = bytes)]
     disk_bytes_max: Option<u64>,
 }

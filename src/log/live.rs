@@ -237,7 +237,11 @@ fn a_trim_leaves_a_frame_to_know_the_log_by() {
     assert_eq!((again.is_whole(), again.recovery().end), (false, end));
     for moment in disk.take_trail() {
         let again = moment.death().open_log(dir, options).unwrap();
-        assert_eq!((again.is_whole(), again.recovery().end, again.id()), (false, end, log.id()));
+        assert_eq!((again.is_whole(), again.id()), (false, log.id()));
+        assert!(
+            end <= again.recovery().end,
+            "behind it there may be the first frame of the open that died"
+        );
     }
 }
 
