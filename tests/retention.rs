@@ -377,6 +377,10 @@ fn a_full_disk_costs_the_oldest_of_what_is_kept_and_no_more() {
     for number in 0..1_000 {
         publish(&engine, "a", number..number + 1);
         assert_eq!(take(&subscriber), number);
+        let told = engine.stats();
+        let (log, files) = (told.durability.unwrap(), told.storage.unwrap());
+        let kept = log.committed - files.retained_from;
+        assert!(files.reclaimed_bytes == 0 || kept > 4 * SEGMENT, "{kept}: {files:?}");
     }
     let told = storage(&engine);
     assert!(told.reclaimed_bytes > 0);

@@ -273,6 +273,9 @@ impl Shared {
         if !self.keeping.is_full() {
             return self.keep_with(follower, because, &[]).map(drop);
         }
+        // First: what is refused from here on makes the keeper look once more. And only by a pass that knows of the want.
+        let committed = records::place(self.log.committed());
+        self.keeping.looked.store(committed, Ordering::Relaxed); // [relaxed]
         let sources: Vec<_> = self.state.lock().subscriptions.values().cloned().collect();
         let _writing: Vec<_> = sources.iter().map(|source| source.writing.lock()).collect();
         let taken = sources
@@ -280,6 +283,9 @@ impl Shared {
             .map(|source| (source.identity.number, source.window.lock().take_unwritten()));
         let taken: Vec<_> = taken.collect();
         let outcome = self.keep_with(follower, because, &taken);
+        if outcome.is_err() {
+            self.keeping.looked.store(0, Ordering::Relaxed); // [relaxed]
+        }
         let in_both = matches!(outcome, Ok(true));
         for (source, (number, unwritten)) in sources.iter().zip(taken) {
             // A subscription whose record stands behind a neighbour's gap is not in the sum yet. Written later as well,
@@ -319,11 +325,8 @@ impl Shared {
             if self.reclaim(older)? {
                 // If that was not enough, there may be more.
                 keeping.looked.store(0, Ordering::Relaxed); // [relaxed]
-                return Ok(in_both);
             }
         }
-        // Not before: after a failure there is still something to look for.
-        keeping.looked.store(records::place(committed), Ordering::Relaxed); // [relaxed]
         Ok(in_both)
     }
 
