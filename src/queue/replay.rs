@@ -323,7 +323,8 @@ impl Replay {
         self.topics.iter_mut().for_each(|topic| topic.routes.retain(|&each| each != number));
     }
 
-    fn settle(
+    /// Notes settlements of the subscription with that number, known at `at`. Once or more often comes to the same.
+    pub(crate) fn settle(
         &mut self,
         number: u32,
         entries: &[Settled],
