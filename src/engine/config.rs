@@ -11,7 +11,7 @@
 //! | `dead_letters_max` | 1,000 | 1 to [`BUFFER_MAX`] | dead letters held (memory) |
 //! | `refuse_unrouted` | no | | publishes when all subscriptions of the topic have gone |
 //! | `durability` | `Os` | an interval: 1 ms to 1 h | what a receipt promises (persistent) |
-//! | `disk_bytes_max` | 8 GiB | two segments and more | the log (persistent) |
+//! | `disk_bytes_max` | 8 GiB | three segments and more | the log (persistent) |
 //! | `segment_bytes` | 64 MiB | a power of two, 64 KiB to 1 GiB | a file of the log (persistent) |
 //! | `checkpoint_bytes` | `segment_bytes` | [`CHECKPOINT_BYTES_MIN`] and more | how far the log grows between checkpoints (persistent) |
 //! | `retention` | what is settled goes | | what is kept for replay (persistent) |

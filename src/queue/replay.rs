@@ -323,7 +323,8 @@ impl Replay {
         self.topics.iter_mut().for_each(|topic| topic.routes.retain(|&each| each != number));
     }
 
-    fn settle(
+    /// Notes settlements of the subscription with that number, known at `at`. Once or more often comes to the same.
+    pub(crate) fn settle(
         &mut self,
         number: u32,
         entries: &[Settled],
@@ -564,6 +565,20 @@ pub(crate) fn skim(
         }
     }
     Ok(())
+}
+
+/// When the first message in `[from, to)` was accepted.
+pub(crate) fn first_time_ns(
+    reread: Reread<'_>,
+    from: u64,
+    to: u64,
+) -> Result<Option<u64>, QueueError> {
+    let mut found = None;
+    skim(reread, from, to, |record| {
+        found = Some(record.time_ns());
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
 }
 
 /// The topic of the message at `place`, if there is one.

@@ -261,6 +261,9 @@ impl Shared {
         let appended = self.log.append(&Record { tag, topic, time_ns, parts: &parts }, budget);
         match &appended {
             Ok(appended) => self.wake(appended),
+            Err(AppendError::Full) if budget == Budget::Settle => {
+                self.keeping.want_room_to_settle();
+            }
             Err(AppendError::Full) => self.keeping.want_room(self.log.committed()),
             Err(_) => {}
         }

@@ -152,26 +152,39 @@ impl PersistentSource {
 
     /// The next message's record, and how it is leased.
     fn take(&self, queue: &Shared) -> Result<Option<(RecordRef, Lease)>, LogError> {
-        let mut window = self.window.lock();
-        let now_ns = || self.context.clock.now_ns();
-        let Some(next) = self.reading(queue, |mine| window.take(now_ns, mine))? else {
-            return Ok(None);
-        };
-        drop(window);
-        Ok(Some(match next {
-            Next::Fresh(record) => {
-                let place = records::place(record.position());
-                let redelivered = record.position() < self.log.recovery().crashed;
-                (record, Lease { place, attempt: 1, redelivered, shard: 0 })
+        loop {
+            let mut window = self.window.lock();
+            let now_ns = || self.context.clock.now_ns();
+            let Some(next) = self.reading(queue, |mine| window.take(now_ns, mine))? else {
+                return Ok(None);
+            };
+            drop(window);
+            let (place, waiting) = match next {
+                Next::Fresh(record) => {
+                    let place = records::place(record.position());
+                    let redelivered = record.position() < self.log.recovery().crashed;
+                    return Ok(Some((record, Lease { place, attempt: 1, redelivered, shard: 0 })));
+                }
+                Next::Due(place, waiting) => (place, waiting),
+            };
+            let position = Position::from_u64(place).unwrap_or(self.log.start());
+            match self.log.record(position) {
+                Ok(record) => {
+                    let Waiting { attempt, redelivered, .. } = waiting;
+                    return Ok(Some((record, Lease { place, attempt, redelivered, shard: 0 })));
+                }
+                // An unsettled message pins its segment: this one was purged after it was taken out of the window, or the
+                // subscription has ended. Given back, it would come first and fail for ever.
+                Err(LogError::Expired { .. }) => {
+                    self.window.lock().settled_elsewhere();
+                    queue.count(-1);
+                }
+                Err(error) => {
+                    self.window.lock().release(place, waiting);
+                    return Err(error);
+                }
             }
-            Next::Due(place, waiting) => {
-                let position = Position::from_u64(place).unwrap_or(self.log.start());
-                let read = self.log.record(position);
-                let record = read.inspect_err(|_| self.window.lock().release(place, waiting))?;
-                let Waiting { attempt, redelivered, .. } = waiting;
-                (record, Lease { place, attempt, redelivered, shard: 0 })
-            }
-        }))
+        }
     }
 
     /// A record that cannot be read is not skipped in silence: its bytes go to the dead letters with the reason.
