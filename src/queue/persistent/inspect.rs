@@ -46,9 +46,9 @@ pub struct RecordInfo<'a> {
     pub bytes: u64,
     /// When it was appended, in nanoseconds since the Unix epoch.
     pub time_ns: u64,
-    /// `message`, `topic`, `subscribe`, `unsubscribe`, `settle`, or `unknown`.
+    /// `message`, `topic`, `subscribe`, `unsubscribe`, `settle`, `purge`, or `unknown`.
     pub kind: &'static str,
-    /// Of a message or topic the topic, of a subscription its name.
+    /// Of a message or topic the topic, of a subscription its name, of a purge its filter.
     pub name: &'a str,
     /// How many messages a settlement speaks of.
     pub count: u64,
