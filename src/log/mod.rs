@@ -430,6 +430,13 @@ impl Log {
         view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
     }
 
+    /// Where nothing is any more, in order: the gaps that a [`repair`](repair()) left in the segments that are kept,
+    /// and whatever else holds nothing there. A checkpoint that is older may speak of records that were in them.
+    pub fn gaps(&self) -> Vec<Range<Position>> {
+        let view = self.shared.segments.view();
+        repair::gaps(view.table(), self.shared.tail.committed())
+    }
+
     /// Where the segments begin, oldest first.
     pub(crate) fn bases(&self) -> Vec<Position> {
         let view = self.shared.segments.view();

@@ -195,7 +195,7 @@ impl Reader {
             }
             return Ok(Some(holding.clone()));
         }
-        let next = view.table().from(self.at).expect("committed lies beyond, so a segment does");
+        let next = view.table().above(self.at).expect("committed lies beyond, so a segment does");
         let start = self.shared.start();
         if self.at < next.header.prev_end && self.at < start.as_u64() {
             // It was removed since this reader came here.
@@ -380,7 +380,7 @@ pub(crate) fn walk(shared: &Shared, range: Range<u64>, mut visit: impl FnMut(Pos
     let mut at = range.start;
     while at < range.end.min(seen.end()) {
         let Some(segment) = view.table().holding(at).filter(|one| at < one.end) else {
-            match view.table().from(at) {
+            match view.table().above(at) {
                 Some(next) => at = next.header.base,
                 None => return,
             }

@@ -13,6 +13,9 @@
 //! | a segment that is missing, or was set aside: before another one, below what the checkpoint needs, or above which the log was durable | a **bridge** | `Bridged` |
 //! | a checkpoint that is not whole | moved among the originals | `SetAside` |
 //!
+//! A segment with such a PAD in it, and a bridge, has a flag in its header: by it [`gaps`] tells a caller, whose checkpoint may
+//! speak of records that are lost, where nothing is any more.
+//!
 //! Dead reservations, torn tails and leftovers are no damage: they are left to the next open, which knows the rule for each.
 //!
 //! # The bridge
@@ -45,16 +48,17 @@ use super::checkpoint::{self, Chosen};
 use super::disk::{self, DiskStorage, Storage, Stored, lock_shared};
 use super::error::{Action, Damage, DamageKind, LogError, StorageError};
 use super::format::{
-    FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, HeaderFault, Position, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN, SegmentHeader, aligned, durable_lag,
+    FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, HeaderFault, Kind, Position,
+    SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentHeader, aligned, durable_lag,
 };
 use super::heal::{self, Around};
 use super::open::scan_all;
 use super::random_u64;
 use super::recovery::{self, Chain, Known, Link, Linked, Verdict};
 use super::scan::{self, Anomalous, Anomaly, Listed, Scan};
-use super::segment::path_of;
+use super::segment::{Table, path_of};
 use super::storage::Access;
+use super::tail::Seen;
 use crate::clock::{Clock, SystemClock};
 use crate::sync::Mutex;
 use std::ops::Range;
@@ -62,6 +66,25 @@ use std::path::{Path, PathBuf};
 
 /// Read at a time while the last byte written is looked for.
 const TAIL_PIECE_BYTES: u64 = 64 << 10;
+
+/// The places in the segments of `table` that hold nothing and that a repair may have made so, in order.
+pub(crate) fn gaps(table: &Table, seen: Seen) -> Vec<Range<Position>> {
+    let mut gaps = Vec::new();
+    for segment in table.list().iter().filter(|segment| segment.header.repaired) {
+        let header = &segment.header;
+        gaps.push(header.prev_end..header.base);
+        let mut at = header.base;
+        while let (true, Ok(Some(frame))) = (at < segment.end, segment.frame(at, seen)) {
+            let next = at + frame.span();
+            if frame.kind == Kind::Pad {
+                gaps.push(at..next);
+            }
+            at = next;
+        }
+    }
+    gaps.retain(|gap| !gap.is_empty());
+    gaps.into_iter().map(|gap| Position::of(gap.start)..Position::of(gap.end)).collect()
+}
 
 /// Is anything to be changed?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -373,7 +396,7 @@ impl Plan {
             plan.stand_in(dir, boot_id, &last, *end, extent)?;
         }
         for one in &links.aside {
-            plan.set_aside(one);
+            plan.set_aside(one, first.prev_end);
         }
         Ok(plan)
     }
@@ -440,6 +463,7 @@ impl Plan {
         let pads: Vec<_> = mended.pads.iter().map(|(range, _)| range.clone()).collect();
         if to != file || proof != Proof::Sound || !pads.is_empty() {
             let file_bytes = link.listed.file_bytes;
+            let header = SegmentHeader { repaired: header.repaired || !pads.is_empty(), ..header };
             self.fixes.push(Fix { from: file, to, header, file_bytes, pads });
         }
     }
@@ -497,6 +521,7 @@ impl Plan {
     /// A header that claims what is known of a segment with that base behind `previous`.
     fn stands_behind(&self, previous: &SegmentHeader, prev_end: u64, base: u64) -> SegmentHeader {
         SegmentHeader {
+            repaired: true,
             prev_salt: previous.salt,
             prev_end,
             durable: self.durable.min(base),
@@ -516,11 +541,13 @@ impl Plan {
         self.bridges.push(Bridge { path, header, pad });
     }
 
-    fn set_aside(&mut self, listed: &Listed) {
+    /// Notes that the file goes among the originals. What a bridge does not tell of is what stood before the first segment.
+    fn set_aside(&mut self, listed: &Listed, first: u64) {
         let (file, what) = (listed.path.clone(), DamageKind::SegmentHeader);
         let at = Position::from_u64(listed.name_base).unwrap_or(Position::of(0));
         let damage = Damage { file, offset: 0, what };
-        self.repair.remedies.push(Remedy { damage, lost: at..at, kind: RemedyKind::SetAside });
+        let lost = at..at.max(Position::of(first));
+        self.repair.remedies.push(Remedy { damage, lost, kind: RemedyKind::SetAside });
         self.aside.push(listed.path.clone());
     }
 

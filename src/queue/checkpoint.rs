@@ -103,8 +103,16 @@ pub(crate) fn decode(bytes: &[u8], bounds: Bounds) -> Result<Replay, CheckpointF
     let count = from.count("subscriptions", SUBSCRIPTION_BYTES_MIN, SUBSCRIPTIONS_MAX)?;
     let newest_purge = topics.iter().map(|topic| topic.purged_before).max().unwrap_or(0);
     let subscriptions = std::collections::BTreeMap::new();
-    let mut replay =
-        Replay { topics, subscriptions, next_subscription, at, retained, newest_purge, bounds };
+    let mut replay = Replay {
+        topics,
+        subscriptions,
+        next_subscription,
+        at,
+        retained,
+        newest_purge,
+        bounds,
+        lost: Vec::new(),
+    };
     let mut number_min = 0;
     for _ in 0..count {
         let made = from.subscription(&replay)?;

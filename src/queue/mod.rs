@@ -51,6 +51,10 @@ use std::time::Duration;
 
 /// The topic that dead letters are published under.
 pub const DEAD_LETTERS: &str = "$dead";
+/// The filter of topics whose names are lost: where a [`repair`](crate::log::repair()) could not save the record that
+/// made a topic, its messages are kept under `$lost.N`, `N` being the topic's number, and held until somebody subscribes.
+/// Whoever publishes to the old name makes a new topic.
+pub const LOST_TOPICS: &str = "$lost.>";
 /// How many messages a batch may have.
 pub const BATCH_MAX: usize = 4_096;
 /// How many subscriptions a queue may have.

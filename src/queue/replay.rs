@@ -16,6 +16,19 @@
 //!
 //! A topic made later starts above every subscription that matches it, so the third row covers it.
 //!
+//! # Where a repair left gaps
+//!
+//! The records in a gap are gone, whatever they were. What follows from that is made good here, once and for all readers:
+//!
+//! | gone | what becomes of it |
+//! | --- | --- |
+//! | a topic's record | a topic stands in, [`LOST_TOPICS`](super::LOST_TOPICS): its messages are kept and held, not dropped |
+//! | a subscription's record | it is gone; messages that nobody else has matched are held |
+//! | a subscription's end | it stays; if its name is made anew, the old one ends there |
+//! | settlements | the messages come again |
+//! | messages | a checkpoint's sum is cleared of them ([`Replay::lose`]); what is said of them later settles nothing |
+//! | a purge | what was purged comes |
+//!
 //! # What is retained
 //!
 //! `retained` is the first place that a new subscription may start at; the counts of a topic's messages are of those at
@@ -31,14 +44,17 @@
 
 use super::backlog::{Backlog, Bounds};
 use super::records::{self, Origins, Outcome, Read, Settled};
-use super::routes::Filter;
+use super::routes::{Filter, TOPICS_MAX};
 use super::window::{Begin, Purge, storage};
 use super::{Depth, QueueDepth, SubscriptionDepth};
 use crate::error::QueueError;
 use crate::log::{LogError, Position, Reader, RecordRef};
 use crate::message::Topic;
 use std::collections::{BTreeMap, HashSet};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
+
+/// What the names of topics begin with that stand in for others: none of anybody else's does.
+const LOST: &str = "$lost.";
 
 /// Begins to read at a position.
 pub(crate) type Reread<'a> = &'a dyn Fn(Position) -> Reader;
@@ -134,6 +150,8 @@ pub(crate) struct Replay {
     /// Where the last purge stands: the highest `purged_before`.
     pub(super) newest_purge: u64,
     pub(super) bounds: Bounds,
+    /// Where nothing is any more, in order. Not written down: the log tells it.
+    pub(super) lost: Vec<Range<u64>>,
 }
 
 impl Replay {
@@ -147,7 +165,70 @@ impl Replay {
             retained: records::place(start),
             newest_purge: 0,
             bounds,
+            lost: Vec::new(),
         }
+    }
+
+    /// Clears the sum, which was written down before a repair left these gaps, or lost what stood before `start`, of what
+    /// lay in them. Where there are gaps it reads the headers of all that is retained.
+    pub(crate) fn lose(
+        &mut self,
+        start: Position,
+        gaps: Vec<Range<Position>>,
+        reread: Reread<'_>,
+    ) -> Result<(), QueueError> {
+        let start = records::place(start);
+        let before = (self.retained < start).then_some(0..start);
+        let gaps = gaps.iter().map(|gap| records::place(gap.start)..records::place(gap.end));
+        self.lost = before.into_iter().chain(gaps).collect();
+        if self.lost.is_empty() {
+            return Ok(());
+        }
+        (self.at, self.retained) = (self.behind(self.at), self.behind(self.retained));
+        let lost = |place| self.lost.iter().any(|gap| gap.contains(&place));
+        let mut beyond: BTreeMap<u32, u64> = BTreeMap::new();
+        for (&number, each) in &mut self.subscriptions {
+            if each.backlog.has_beyond() {
+                beyond.insert(number, 0);
+            }
+            let resume = each.backlog.resume();
+            let resume = self.lost.iter().fold(resume, |place, gap| step_over(place, gap));
+            each.backlog.lose(lost, resume);
+        }
+        let mut held: Vec<_> = self.topics.iter().map(|topic| topic.held_from).collect();
+        for topic in &mut self.topics {
+            (topic.published, topic.held_from) = (0, None);
+        }
+        let (topics, subscriptions) = (&mut self.topics, &self.subscriptions);
+        skim(reread, self.retained, self.at, |record| {
+            let (place, number) = (records::place(record.position()), record.topic());
+            let Some(topic) = topics.get_mut(number as usize) else {
+                return ControlFlow::Continue(());
+            };
+            topic.published += u64::from(topic.purged_before <= place);
+            if held[number as usize].is_some_and(|from| from <= place) {
+                (topic.held_from, held[number as usize]) = (Some(place), None);
+            }
+            for (subscription, count) in &mut beyond {
+                let each = &subscriptions[subscription];
+                let mine = topic.routes.contains(subscription)
+                    && each.backlog.resume() <= place
+                    && each.owns(topic, number, place);
+                *count += u64::from(mine);
+            }
+            ControlFlow::Continue(())
+        })?;
+        for (number, each) in &mut self.subscriptions {
+            each.backlog.recount(beyond.get(number).copied().unwrap_or(0));
+        }
+        let at = self.at;
+        let numbers: Vec<u32> = self.subscriptions.keys().copied().collect();
+        numbers.into_iter().try_for_each(|number| self.refill(number, at, reread))
+    }
+
+    /// The place, or where the gap that it lies in ends.
+    fn behind(&self, place: u64) -> u64 {
+        self.lost.iter().fold(place, step_over)
     }
 
     /// Where to read on.
@@ -197,8 +278,10 @@ impl Replay {
         }
     }
 
-    /// A message of an unknown topic belongs to nobody: its topic's record stands before it in every log of ours.
+    /// The record of a message's topic stands before it in every log of ours, so an unknown one lay in a gap. A number
+    /// that no topic can have belongs to nobody.
     fn message(&mut self, number: u32, position: u64) {
+        self.stand_in(u64::from(number) + 1, position);
         let Some(topic) = self.topics.get_mut(number as usize) else { return };
         topic.published += 1;
         if !topic.claimed {
@@ -211,11 +294,27 @@ impl Replay {
         }
     }
 
+    /// Makes the topics below `count` whose records are gone, if so many can be.
+    fn stand_in(&mut self, count: u64, position: u64) {
+        if count <= TOPICS_MAX as u64 + 1 {
+            for number in self.topics.len() as u64..count {
+                let topic = Topic::new(&format!("{LOST}{number}")).expect("it is a topic's name");
+                self.make(topic, position);
+            }
+        }
+    }
+
     fn topic(&mut self, number: u32, name: &str, made_at: u64) -> Result<(), String> {
+        self.stand_in(u64::from(number), made_at);
         if number as usize != self.topics.len() {
             return Err(format!("topic {number} comes where {} should", self.topics.len()));
         }
-        let topic = Topic::new(name).map_err(|error| error.to_string())?;
+        self.make(Topic::new(name).map_err(|error| error.to_string())?, made_at);
+        Ok(())
+    }
+
+    /// The next topic. No message of it stands before `made_at`.
+    fn make(&mut self, topic: Topic, made_at: u64) {
         let routes = self.matching(&topic);
         let claimed = !routes.is_empty();
         let (published, purged_before, held_from) = (0, 0, None);
@@ -228,7 +327,6 @@ impl Replay {
             held_from,
             routes,
         });
-        Ok(())
     }
 
     /// The numbers of the subscriptions that match `topic`.
@@ -252,6 +350,11 @@ impl Replay {
             return Err("no subscription can have the last number".to_owned());
         }
         let filter = Filter::new(filter).map_err(|error| error.to_string())?;
+        // Names are given once at a time: the record that ended the other one is gone.
+        let ended = self.subscriptions.values().find(|each| each.identity.name == name);
+        if let Some(ended) = ended.map(|each| each.identity.number) {
+            self.unsubscribe(ended);
+        }
         let mut claims = HashSet::new();
         for (topic_number, topic) in self.topics.iter_mut().enumerate() {
             if filter.matches(&topic.topic) {
@@ -332,9 +435,13 @@ impl Replay {
         reread: Reread<'_>,
     ) -> Result<(), QueueError> {
         let newest_purge = self.newest_purge;
+        let lost = |place: u64| self.lost.iter().any(|gap| gap.contains(&place));
         // One that has ended may still have had deliveries out.
         let Some(subscription) = self.subscriptions.get_mut(&number) else { return Ok(()) };
         for &Settled { position, outcome } in entries {
+            if lost(position) {
+                continue;
+            }
             let backlog = &mut subscription.backlog;
             let mut topic = None;
             if backlog.is_beyond(position) {
@@ -543,6 +650,11 @@ impl Replay {
         subscriptions.sort_by(|one, other| one.name.cmp(&other.name));
         QueueDepth { held, subscriptions }
     }
+}
+
+/// The place, or the end of the gap that it lies in; its first place can be read from.
+fn step_over(place: u64, gap: &Range<u64>) -> u64 {
+    if gap.start <= place && place < gap.end { gap.end } else { place }
 }
 
 /// Shows the messages that start in `[from, to)`, by their headers.

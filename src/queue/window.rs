@@ -180,6 +180,10 @@ impl Window {
     fn hands_out(&mut self, record: &RecordRef) -> bool {
         let place = records::place(record.position());
         if place < self.resume {
+            // One that lay in a gap of a repaired log is passed over.
+            while self.pending.front().is_some_and(|pending| *pending < place) {
+                self.pending.pop_front();
+            }
             let found = self.pending.front() == Some(&place);
             if found {
                 self.pending.pop_front();

@@ -70,7 +70,8 @@ impl Inspection {
         let (checkpoint, start) = (archive.checkpoint(), archive.start());
         let whole = archive.is_whole();
         let reread = |from| archive.reader(from);
-        let replayed = replayed(checkpoint.as_deref(), start, whole, archive.end(), &reread);
+        let replayed =
+            replayed(checkpoint.as_deref(), (start, whole), archive.gaps(), archive.end(), &reread);
         let (replay, ..) = replayed.map_err(OpenError::Records)?;
         Ok(Self { replay, archive })
     }

@@ -50,6 +50,7 @@ use crate::queue::replay::{Pin, Replay, first_time_ns};
 use crate::queue::routes::Filter;
 use crate::queue::window::{Purge, storage};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Weak, thread};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How long what changed may wait for a checkpoint.
@@ -74,9 +75,10 @@ impl Follower {
     pub(super) fn open(log: &Log) -> Result<Self, QueueError> {
         let (start, whole) = (log.start(), log.is_whole());
         let checkpoint = log.checkpoint();
-        let replayed = replayed(checkpoint.as_deref(), start, whole, log.committed(), &|from| {
-            log.reader(from)
-        });
+        let replayed =
+            replayed(checkpoint.as_deref(), (start, whole), log.gaps(), log.committed(), &|from| {
+                log.reader(from)
+            });
         let (replay, written, records) = replayed?;
         Ok(Self { replay, written, long: REPLAY_LONG <= records })
     }
@@ -86,8 +88,8 @@ impl Follower {
 /// checkpoint retains, and how many records were added up.
 pub(super) fn replayed(
     checkpoint: Option<&Checkpoint>,
-    start: Position,
-    whole: bool,
+    (start, whole): (Position, bool),
+    gaps: Vec<Range<Position>>,
     end: Position,
     reread: &dyn Fn(Position) -> Reader,
 ) -> Result<(Replay, u64, u64), QueueError> {
@@ -98,6 +100,7 @@ pub(super) fn replayed(
         None if whole => Replay::new(start, Bounds::USUAL),
         None => return Err(QueueError::HistoryMissing { start: records::place(start) }),
     };
+    replay.lose(start, gaps, reread)?;
     let retained = replay.retained;
     let records = replay.follow(end, reread)?;
     Ok((replay, retained, records))
