@@ -84,6 +84,7 @@ mod group;
 mod heal;
 #[cfg(test)]
 mod live;
+mod mend;
 mod open;
 mod options;
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod credits;
 pub(crate) mod exceptions;
 pub(crate) mod gate;
+pub(crate) mod lost;
 pub(crate) mod memory;
 pub(crate) mod persistent;
 mod receipt;
