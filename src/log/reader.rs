@@ -316,8 +316,11 @@ fn enclosing(segment: &Segment, at: u64, seen: Seen) -> Option<u64> {
     (back > 0 && segment.header.base <= frame).then_some(frame)
 }
 
+/// The inner record at `at`. It has to name its batch: else it could not be found again by its own position.
 fn inner_record(segment: &Arc<Segment>, batch: Batch, at: u64, seen: Seen) -> Option<RecordRef> {
-    let header = segment.inner(at, batch.end, seen)?;
+    let back = at - batch.frame;
+    let named = |header: &FrameHeader| u64::from(header.durable_lag) * FRAME_ALIGN == back;
+    let header = segment.inner(at, batch.end, seen).filter(named)?;
     let behind = at + header.span();
     let next = if behind < batch.end { behind } else { batch.next };
     Some(RecordRef { segment: segment.clone(), header, at, frame: batch.frame, next, seen })
