@@ -365,3 +365,63 @@ fn a_purge_drops_a_topic_for_everybody_and_for_good() {
     let memory = Engine::open(Config::memory()).unwrap();
     assert!(matches!(memory.purge("a"), Err(QueueError::Unsupported { .. })));
 }
+
+/// Promise: at the disk limit the oldest file of what is kept goes, not all of it.
+#[test]
+fn a_full_disk_costs_the_oldest_of_what_is_kept_and_no_more() {
+    let home = Home::new();
+    let keeps = Retention::new().keep_for(NEVER);
+    let config = home.config().disk_bytes_max(8 * FILE).retention(keeps);
+    let engine = Engine::open(config.when_full(WhenFull::Block(PATIENCE))).unwrap();
+    let subscriber = engine.subscriber(named("a", "n")).unwrap();
+    for number in 0..1_000 {
+        publish(&engine, "a", number..number + 1);
+        assert_eq!(take(&subscriber), number);
+        let told = engine.stats();
+        let (log, files) = (told.durability.unwrap(), told.storage.unwrap());
+        let kept = log.committed - files.retained_from;
+        assert!(files.reclaimed_bytes == 0 || kept > 4 * SEGMENT, "{kept}: {files:?}");
+    }
+    let told = storage(&engine);
+    assert!(told.reclaimed_bytes > 0);
+    let again = engine.subscriber(named("a", "again").start(Start::Earliest)).unwrap();
+    let numbers = take_all(&again);
+    assert_eq!(numbers.last(), Some(&999));
+    assert!(numbers.len() > 240, "{} messages kept, of {told:?}", numbers.len());
+    engine.close(Duration::ZERO).unwrap();
+}
+
+/// Promise: settlements that fill the reserve, while one message pins the log, do not leave the queue full for good.
+#[test]
+fn a_full_queue_recovers_though_settlements_have_filled_the_reserve() {
+    let home = Home::new();
+    let config = home.config().disk_bytes_max(4 * FILE).checkpoint_bytes(1 << 40);
+    let engine = Engine::open(config).unwrap();
+    let slow = engine.subscriber(named("a", "slow")).unwrap();
+    let fast: Vec<_> =
+        (0..20).map(|one| engine.subscriber(named("a", &format!("fast{one}"))).unwrap()).collect();
+    while engine.publish("a", "tiny").is_ok() {}
+    let pinned = slow.try_recv().unwrap().unwrap();
+    let mut refused = 0;
+    for one in &fast {
+        while let Some(delivery) = one.try_recv().unwrap() {
+            refused += usize::from(delivery.ack().is_err());
+        }
+    }
+    assert!(refused > 0, "the reserve is used up");
+    let _ = pinned.ack();
+    while let Some(delivery) = slow.try_recv().unwrap() {
+        let _ = delivery.ack();
+    }
+    let _ = engine.sync();
+    let begun = std::time::Instant::now();
+    while engine.publish("a", "on").is_err() {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", storage(&engine));
+        std::thread::yield_now();
+    }
+    engine.sync().unwrap();
+    engine.close(Duration::ZERO).unwrap();
+    let engine = home.open();
+    assert_eq!(engine.stats().queue_size(), 21, "what was settled stays settled");
+    engine.close(Duration::ZERO).unwrap();
+}

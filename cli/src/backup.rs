@@ -5,7 +5,6 @@ use crate::output::{self, counted};
 use crate::progress::Progress;
 use clap::ValueHint;
 use indicatif::BinaryBytes;
-use millstream::Inspection;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -42,8 +41,7 @@ struct Report {
 
 /// Copies.
 pub fn run(args: &Args, json: bool) -> Result<Outcome, Failure> {
-    let inspection = Inspection::open(&args.dir)
-        .map_err(|source| Failure::Open { dir: args.dir.clone(), source })?;
+    let inspection = crate::inspection(&args.dir)?;
     let progress = Progress::bytes(0);
     let done = inspection.backup(&args.to, &mut |done, total| {
         progress.of(total);

@@ -3,13 +3,14 @@
 use crate::control::{Control, Event, Reason};
 use crate::durability;
 use crate::failure::{Failure, Outcome};
+use crate::keep::Keep;
 use crate::output::counted;
 use crate::progress::Progress;
 use crate::work::Work;
-use clap::{ValueEnum, ValueHint};
+use clap::ValueHint;
 use indicatif::HumanCount;
 use millstream::{
-    CloseReport, Config, DEAD_LETTERS, Durability, Engine, Filter, Member, Start, Stats,
+    CloseReport, Config, DEAD_LETTERS, Durability, Engine, Filter, Member, MessageId, Start, Stats,
     Subscription, Topic,
 };
 use std::path::PathBuf;
@@ -50,9 +51,11 @@ pub struct Args {
     /// The subscription's name [default: the filter]
     #[arg(long, value_name = "SUB")]
     name: Option<String>,
-    /// Where the subscription begins; counts only when it is made
-    #[arg(long, value_enum, default_value_t)]
-    from: From,
+    /// Where the subscription begins, which counts only when it is made: `latest`, with what is published from now on
+    /// and what no subscription has ever taken; `earliest`, with the earliest message that the queue retains; or the
+    /// id of a message, with that one, or the earliest retained if it is retained no longer
+    #[arg(long, value_name = "earliest|latest|ID", default_value = "latest", value_parser = start)]
+    from: Start,
     /// End after N messages; N lines are written, no more
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -67,6 +70,8 @@ pub struct Args {
     retries: Retries,
     #[arg(long, value_name = "os|sync|interval=D", default_value = "os", value_parser = durability::parse, help = durability::HELP_SETTLED)]
     durability: Durability,
+    #[command(flatten)]
+    keep: Keep,
     /// End when for this long nothing was there to do, such as `1s` or `250ms`. A message that waits for its
     /// retry is something to do
     #[arg(long, value_name = "D", value_parser = crate::duration)]
@@ -91,20 +96,26 @@ impl Retries {
     }
 }
 
-/// [`Start`], as it is written on the command line.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum From {
-    /// With the earliest message that the queue retains
-    Earliest,
-    /// With what is published from now on, and what no subscription has ever taken
-    #[default]
-    Latest,
+/// Why it is no start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("`earliest`, `latest` and the id of a message are allowed, as `peek --json` prints it")]
+    Unknown,
+}
+
+fn start(text: &str) -> Result<Start, StartError> {
+    match (text, text.parse::<MessageId>()) {
+        ("earliest", _) => Ok(Start::Earliest),
+        ("latest", _) => Ok(Start::Latest),
+        (_, Ok(id)) => Ok(Start::At(id)),
+        _ => Err(StartError::Unknown),
+    }
 }
 
 /// Consumes.
 pub fn run(args: Args, json: bool) -> Result<Outcome, Failure> {
     let config = Config::persistent(&args.dir).workers(args.workers).durability(args.durability);
-    let config = args.retries.of(config);
+    let config = args.keep.of(args.retries.of(config));
     let engine =
         Engine::open(config).map_err(|source| Failure::Open { dir: args.dir.clone(), source })?;
     let (control, events) = Control::start()?;
@@ -113,11 +124,7 @@ pub fn run(args: Args, json: bool) -> Result<Outcome, Failure> {
         Durability::Sync => work.syncing(engine.clone()),
         _ => work,
     };
-    let start = match args.from {
-        From::Earliest => Start::Earliest,
-        From::Latest => Start::Latest,
-    };
-    let subscription = Subscription::new(args.filter.as_str()).start(start);
+    let subscription = Subscription::new(args.filter.as_str()).start(args.from);
     let subscription = match &args.name {
         Some(name) => subscription.name(name),
         None => subscription,
@@ -144,7 +151,7 @@ impl Run {
     /// Waits for the end, whatever brings it.
     fn wait(&self, events: &Receiver<Event>, args: &Args) {
         let dead_letters = Topic::new(DEAD_LETTERS).is_ok_and(|topic| args.filter.matches(&topic));
-        let progress = Progress::unless_output_is_seen();
+        let progress = Progress::messages().unless_output_is_seen();
         let look = args.idle_exit.unwrap_or(LOOK).clamp(LOOK_CLOSELY, LOOK);
         while self.control.reason().is_none() {
             // The answer is in the reason.

@@ -94,7 +94,8 @@ impl Failure {
                 QueueError::Filter(_)
                 | QueueError::Name { .. }
                 | QueueError::NameRequired { .. }
-                | QueueError::FilterMismatch { .. },
+                | QueueError::FilterMismatch { .. }
+                | QueueError::NoMessage { .. },
             ) => BAD_INPUT,
             _ => UNUSABLE,
         }

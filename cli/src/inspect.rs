@@ -2,9 +2,10 @@
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, OutputError};
+use crate::progress::Progress;
 use clap::ValueHint;
+use millstream::RecordInfo;
 use millstream::log::{self, FrameInfo, FrameState, Position, SegmentInfo};
-use millstream::{Inspection, RecordInfo};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -15,8 +16,7 @@ Examples:
 
 /// Show what lies in a queue's log, as a table
 ///
-/// Also while somebody has it open. --frames goes on over damage, and shows what the checksums say of each frame; the exit
-/// code is 1 if it shows one that is not whole. With --json each row is an object. Nothing is changed.
+/// Also while somebody has it open. Work that takes longer than two seconds shows its progress on a terminal. Every frame is checked, and damage does not stop it; the exit code is 1 if it shows a frame that is not whole. With --json each row is an object. Nothing is changed.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLE, after_long_help = format!("{EXAMPLE}\n\n{}", crate::EXIT_CODES))]
 pub struct Args {
@@ -52,6 +52,8 @@ struct Segment {
     end: u64,
     frames: u64,
     records: u64,
+    /// Places where a frame should be, and none is whole.
+    not_whole: u64,
     file_bytes: u64,
     created: String,
 }
@@ -116,40 +118,87 @@ pub fn run(args: &Args, json: bool) -> Result<Outcome, Failure> {
     rows.broken.map_or(Ok(outcome), |error| Err(error.into()))
 }
 
-fn opened(args: &Args) -> Result<Inspection, Failure> {
-    Inspection::open(&args.dir).map_err(|source| Failure::Open { dir: args.dir.clone(), source })
-}
-
 fn time(ns: u64) -> String {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(ns);
     humantime::format_rfc3339_nanos(at).to_string()
 }
 
 fn segments(args: &Args, rows: &mut Rows) -> Result<Outcome, Failure> {
+    let inspection = crate::inspection(&args.dir)?;
+    let segments = inspection.segments();
+    let counts = Count::of(&segments, args, inspection.end())?;
     rows.head(&format!(
-        "{:>16}{:>16}{:>10}{:>10}{:>12}  {:<30}  file",
-        "base", "end", "frames", "records", "bytes", "created"
+        "{:>16}{:>16}{:>10}{:>10}{:>10}{:>12}  {:<30}  file",
+        "base", "end", "frames", "records", "not whole", "bytes", "created"
     ))?;
-    let behind = |one: &SegmentInfo| args.from < one.end;
-    for one in opened(args)?.segments().into_iter().filter(behind) {
+    let behind = |(one, _): &(SegmentInfo, Count)| args.from < one.end;
+    let mut outcome = Outcome::Good;
+    for (one, count) in segments.into_iter().zip(counts).filter(behind) {
+        if count.not_whole > 0 {
+            outcome = Outcome::Finding;
+        }
         let row = Segment {
             file: one.path.display().to_string(),
             base: one.base.as_u64(),
             end: one.end.as_u64(),
-            frames: one.frames,
-            records: one.records,
+            frames: count.frames,
+            records: count.records,
+            not_whole: count.not_whole,
             file_bytes: one.file_bytes,
             created: time(one.created_ns),
         };
         let more = rows.put(&row, || {
-            let Segment { file, base, end, frames, records, file_bytes, created } = &row;
-            format!("{base:>16}{end:>16}{frames:>10}{records:>10}{file_bytes:>12}  {created:<30}  {file}")
+            let Segment { file, base, end, frames, records, not_whole, file_bytes, created } = &row;
+            format!("{base:>16}{end:>16}{frames:>10}{records:>10}{not_whole:>10}{file_bytes:>12}  {created:<30}  {file}")
         });
         if !more {
             break;
         }
     }
-    Ok(Outcome::Good)
+    Ok(outcome)
+}
+
+/// What is in a file, checked frame by frame.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    frames: u64,
+    records: u64,
+    not_whole: u64,
+}
+
+impl Count {
+    /// Of each of `segments`, which are in order, up to `end`.
+    fn of(segments: &[SegmentInfo], args: &Args, end: Position) -> Result<Vec<Self>, Failure> {
+        let mut counts = vec![Self::default(); segments.len()];
+        let progress = Progress::frames();
+        let mut seen = 0;
+        log::frames(&args.dir, args.from, |one| {
+            seen += 1;
+            progress.at(seen);
+            let place = one.place.start;
+            let behind = segments.partition_point(|segment| segment.base <= place);
+            if let Some(count) = behind.checked_sub(1).and_then(|at| counts.get_mut(at)) {
+                count.add(one);
+            }
+            one.place.end < end
+        })
+        .map_err(|source| Failure::Log { dir: args.dir.clone(), source })?;
+        Ok(counts)
+    }
+
+    fn add(&mut self, one: &FrameInfo) {
+        match (one.state, one.kind) {
+            (FrameState::Whole, kind) => {
+                self.frames += 1;
+                self.records += match kind {
+                    "record" => 1,
+                    "batch" => u64::from(one.topic),
+                    _ => 0,
+                };
+            }
+            _ => self.not_whole += 1,
+        }
+    }
 }
 
 fn frames(args: &Args, rows: &mut Rows) -> Result<Outcome, Failure> {
@@ -157,8 +206,11 @@ fn frames(args: &Args, rows: &mut Rows) -> Result<Outcome, Failure> {
         "{:>16}{:>16}  {:<7}{:>10}{:>7}{:>12}  {:<8}  {:<30}  place",
         "position", "next", "kind", "bytes", "tag", "topic", "state", "time"
     ))?;
-    let mut outcome = Outcome::Good;
+    let (mut outcome, mut shown) = (Outcome::Good, 0);
+    let progress = Progress::frames().unless_output_is_seen();
     log::frames(&args.dir, args.from, |one| {
+        shown += 1;
+        progress.at(shown);
         if one.state != FrameState::Whole {
             outcome = Outcome::Finding;
         }
@@ -200,7 +252,12 @@ fn records(args: &Args, rows: &mut Rows) -> Result<Outcome, Failure> {
         "{:>16}{:>16}  {:<12}{:>10}{:>7}  {:<30}  name",
         "position", "frame", "kind", "bytes", "count", "time"
     ))?;
-    opened(args)?.records(args.from, |one: &RecordInfo<'_>| {
+    let inspection = crate::inspection(&args.dir)?;
+    let from = args.from.max(inspection.start());
+    let bytes = inspection.end().as_u64().saturating_sub(from.as_u64());
+    let progress = Progress::bytes(bytes).unless_output_is_seen();
+    inspection.records(from, |one: &RecordInfo<'_>| {
+        progress.at(one.position.as_u64() - from.as_u64());
         let row = Record {
             position: one.position.as_u64(),
             frame: one.frame.as_u64(),

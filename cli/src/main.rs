@@ -1,8 +1,8 @@
 //! The command line `millstream`: publish, consume and relay messages of a queue in a directory, and look at it.
 //!
 //! One file a command. What they share: the input cut into lines (`input`), standard output (`output`), what ends a
-//! run early (`control`), the work on a message (`work`), progress (`progress`), and failures with their exit codes
-//! (`failure`).
+//! run early (`control`), the work on a message (`work`), what is kept (`keep`) and how durable (`durability`), progress
+//! (`progress`), and failures with their exit codes (`failure`).
 //!
 //! | exit code | means |
 //! | --- | --- |
@@ -10,7 +10,7 @@
 //! | 1 | done, with a finding: damage, or messages that went to the dead letters |
 //! | 2 | usage, or bad input |
 //! | 3 | the directory is in use by another process |
-//! | 4 | the directory or the disk cannot be used |
+//! | 4 | the directory or the disk cannot be used, or the queue is full |
 
 mod backup;
 mod consume;
@@ -19,10 +19,12 @@ mod durability;
 mod failure;
 mod input;
 mod inspect;
+mod keep;
 mod output;
 mod peek;
 mod progress;
 mod publish;
+mod purge;
 mod relay;
 mod repair;
 mod stat;
@@ -30,9 +32,10 @@ mod verify;
 mod work;
 
 use clap::{Parser, Subcommand};
-use failure::Outcome;
-use millstream::{Filter, Topic};
+use failure::{Failure, Outcome};
+use millstream::{Filter, Inspection, Topic};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -42,7 +45,7 @@ Exit codes:
   1  done, with a finding: damage, or messages that went to the dead letters
   2  usage, or bad input
   3  DIR is in use by another process
-  4  DIR or the disk cannot be used";
+  4  DIR or the disk cannot be used, or is full";
 
 /// A message queue in a directory.
 ///
@@ -65,6 +68,7 @@ enum Command {
     Relay(relay::Args),
     Peek(peek::Args),
     Stat(stat::Args),
+    Purge(purge::Args),
     Verify(verify::Args),
     Repair(repair::Args),
     Backup(backup::Args),
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
         Command::Relay(args) => relay::run(args, cli.json),
         Command::Peek(args) => peek::run(&args, cli.json),
         Command::Stat(args) => stat::run(&args, cli.json),
+        Command::Purge(args) => purge::run(&args, cli.json),
         Command::Verify(args) => verify::run(&args, cli.json),
         Command::Repair(args) => repair::run(&args, cli.json),
         Command::Backup(args) => backup::run(&args, cli.json),
@@ -100,6 +105,12 @@ fn main() -> ExitCode {
 /// Tells people something, on standard error. If that is gone there is nobody left to tell.
 fn tell(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Looks at the queue in `dir`, beside an owner too.
+fn inspection(dir: &Path) -> Result<Inspection, Failure> {
+    let opened = progress::during("reading the log", || Inspection::open(dir));
+    opened.map_err(|source| Failure::Open { dir: dir.to_owned(), source })
 }
 
 /// For clap: a topic that may be published to.

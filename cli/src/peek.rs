@@ -3,7 +3,7 @@
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, MessageObject};
 use clap::ValueHint;
-use millstream::{Filter, Inspection};
+use millstream::Filter;
 use std::path::PathBuf;
 
 const EXAMPLE: &str = "\
@@ -31,8 +31,7 @@ pub struct Args {
 
 /// Peeks.
 pub fn run(args: &Args, json: bool) -> Result<Outcome, Failure> {
-    let inspection = Inspection::open(&args.dir)
-        .map_err(|source| Failure::Open { dir: args.dir.clone(), source })?;
+    let inspection = crate::inspection(&args.dir)?;
     for envelope in inspection.peek(args.filter.as_str(), args.count)? {
         match json {
             true => output::write_object(&MessageObject::of(&envelope))?,

@@ -2,10 +2,45 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Shorter work shows nothing.
 const DELAY: Duration = Duration::from_secs(2);
+/// How often a line moves that nothing else moves.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Does `work`, of which nobody can say how far it is; while it goes on that is shown, with the time.
+pub fn during<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
+    if !io::stderr().is_terminal() {
+        return work();
+    }
+    let bar = hidden(None, "{spinner} {msg}, {elapsed}").with_message(what);
+    let (done, ends) = mpsc::channel::<()>();
+    let show = move || {
+        if ends.recv_timeout(DELAY) == Err(mpsc::RecvTimeoutError::Timeout) {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.enable_steady_tick(TICK);
+            // Nothing is sent: it ends when the work has.
+            let _ = ends.recv();
+        }
+        bar.finish_and_clear();
+    };
+    thread::scope(|scope| {
+        // Without a thread there is no progress, and the work is done all the same.
+        let _ = thread::Builder::new().name("progress".to_owned()).spawn_scoped(scope, show);
+        let outcome = work();
+        drop(done);
+        outcome
+    })
+}
+
+/// A line that is not shown yet.
+fn hidden(total: Option<u64>, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the template is well formed");
+    ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_style(style)
+}
 
 /// A line that grows.
 pub struct Progress {
@@ -24,20 +59,21 @@ impl Progress {
         Self::new(None, "{spinner} {human_pos} messages, {elapsed}  {msg}")
     }
 
-    /// For lines that go to a terminal: those are progress enough.
-    pub fn unless_output_is_seen() -> Self {
-        match io::stdout().is_terminal() {
-            true => Self { bar: None, started: Instant::now() },
-            false => Self::messages(),
+    /// Of as many frames as there may be.
+    pub fn frames() -> Self {
+        Self::new(None, "{spinner} {human_pos} frames, {elapsed}  {msg}")
+    }
+
+    /// The same, unless lines go to a terminal: those are progress enough.
+    pub fn unless_output_is_seen(mut self) -> Self {
+        if io::stdout().is_terminal() {
+            self.bar = None;
         }
+        self
     }
 
     fn new(total: Option<u64>, template: &str) -> Self {
-        let style = ProgressStyle::with_template(template).expect("the template is well formed");
-        let bar = io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
-            bar.with_style(style)
-        });
+        let bar = io::stderr().is_terminal().then(|| hidden(total, template));
         Self { bar, started: Instant::now() }
     }
 

@@ -4,6 +4,7 @@ use crate::control::{Control, Event};
 use crate::durability;
 use crate::failure::{Failure, Outcome};
 use crate::input::Input;
+use crate::keep::{Full, Keep};
 use crate::output;
 use crate::progress::Progress;
 use clap::ValueHint;
@@ -47,6 +48,10 @@ pub struct Args {
     file: Option<PathBuf>,
     #[arg(long, value_name = "os|sync|interval=D", default_value = "os", value_parser = durability::parse, help = durability::HELP)]
     durability: Durability,
+    #[command(flatten)]
+    full: Full,
+    #[command(flatten)]
+    keep: Keep,
     /// A header for every message; may be given more than once
     #[arg(long = "header", value_name = "K=V", value_parser = header)]
     headers: Vec<(String, String)>,
@@ -77,6 +82,7 @@ fn header(text: &str) -> Result<(String, String), HeaderError> {
 pub fn run(args: Args, json: bool) -> Result<Outcome, Failure> {
     let input = Input::open(args.file.as_ref())?;
     let config = Config::persistent(&args.dir).durability(args.durability).workers(1);
+    let config = args.keep.of(args.full.of(config));
     let engine =
         Engine::open(config).map_err(|source| Failure::Open { dir: args.dir.clone(), source })?;
     let (control, events) = Control::start()?;

@@ -5,6 +5,7 @@ use crate::control::{Control, Event};
 use crate::durability;
 use crate::failure::{Failure, Outcome};
 use crate::input::Input;
+use crate::keep::{Full, Keep};
 use crate::output::{self, counted, short};
 use crate::progress::Progress;
 use crate::publish::{Publisher, progress_of, publish_all};
@@ -62,6 +63,10 @@ pub struct Args {
     retries: Retries,
     #[arg(long, value_name = "os|sync|interval=D", default_value = "os", value_parser = durability::parse, help = durability::HELP)]
     durability: Durability,
+    #[command(flatten)]
+    full: Full,
+    #[command(flatten)]
+    keep: Keep,
 }
 
 /// Relays.
@@ -69,6 +74,7 @@ pub fn run(args: Args, json: bool) -> Result<Outcome, Failure> {
     let input = Input::open(args.file.as_ref())?;
     let workers = args.workers.unwrap_or(if args.exec.is_some() { WORKERS } else { 1 });
     let config = Config::persistent(&args.dir).workers(workers).durability(args.durability);
+    let config = args.keep.of(args.full.of(config));
     let engine = Engine::open(args.retries.of(config))
         .map_err(|source| Failure::Open { dir: args.dir.clone(), source })?;
     let (control, events) = Control::start()?;
@@ -100,7 +106,7 @@ pub fn run(args: Args, json: bool) -> Result<Outcome, Failure> {
 }
 
 fn wait_until_settled(run: &Run, events: &Receiver<Event>) {
-    let progress = Progress::unless_output_is_seen();
+    let progress = Progress::messages().unless_output_is_seen();
     while run.control.reason().is_none() && !run.is_empty(false) {
         progress.at(run.work.handled());
         run.stop_if_failed();

@@ -11,10 +11,11 @@
 //! | `dead_letters_max` | 1,000 | 1 to [`BUFFER_MAX`] | dead letters held (memory) |
 //! | `refuse_unrouted` | no | | publishes when all subscriptions of the topic have gone |
 //! | `durability` | `Os` | an interval: 1 ms to 1 h | what a receipt promises (persistent) |
-//! | `disk_bytes_max` | 8 GiB | two segments and more | the log (persistent) |
+//! | `disk_bytes_max` | 8 GiB | three segments and more | the log (persistent) |
 //! | `segment_bytes` | 64 MiB | a power of two, 64 KiB to 1 GiB | a file of the log (persistent) |
 //! | `checkpoint_bytes` | `segment_bytes` | [`CHECKPOINT_BYTES_MIN`] and more | how far the log grows between checkpoints (persistent) |
 //! | `retention` | what is settled goes | | what is kept for replay (persistent) |
+//! | `crashes_max` | 5 | any; 0: no limit | crashes with a message in a worker's hand until it is dead-lettered (persistent) |
 //! | `when_full` | `Refuse` | | a publish to a full queue (persistent) |
 //! | `allow_network` | false | | may the directory lie on another machine (persistent) |
 //!
@@ -67,6 +68,7 @@ pub struct Config {
     checkpoint_bytes: Option<u64>,
     retention: Retention,
     when_full: WhenFull,
+    crashes_max: u32,
     allow_network: bool,
 }
 
@@ -88,6 +90,7 @@ impl Config {
             checkpoint_bytes: None,
             retention: Retention::new(),
             when_full: WhenFull::Refuse,
+            crashes_max: 5,
             allow_network: false,
         }
     }
@@ -181,6 +184,13 @@ impl Config {
         self
     }
 
+    /// Sets how often the process may die while a worker of a persistent queue has one and the same message in hand: at
+    /// that many times it goes to the dead letters and is not handed out again. A crash is no attempt. 0: no limit.
+    pub fn crashes_max(mut self, crashes: u32) -> Self {
+        self.crashes_max = crashes;
+        self
+    }
+
     /// Sets what becomes of a publish while a persistent queue is full.
     pub fn when_full(mut self, policy: WhenFull) -> Self {
         self.when_full = policy;
@@ -237,6 +247,7 @@ impl Config {
                     retention: self.retention,
                     when_full: self.when_full,
                     checkpoint_bytes: self.checkpoint_bytes.unwrap_or(self.segment_bytes),
+                    crashes_max: self.crashes_max,
                 };
                 let queue = PersistentQueue::open(Arc::clone(&context), log, self.durability, keep);
                 Arc::new(queue.map_err(OpenError::Records)?)

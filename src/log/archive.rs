@@ -12,6 +12,7 @@ use super::checkpoint::{self, Checkpoint, Checkpoints, Chosen};
 use super::disk::{DirectoryLock, DiskStorage, Storage, lock_shared};
 use super::error::{Damage, DamageKind, LogError, StorageError};
 use super::fault::Faults;
+use super::filesystem::FileSystem;
 use super::format::{HeaderFault, Position};
 use super::group::GroupSync;
 use super::heal;
@@ -21,15 +22,20 @@ use super::prepare::Preparer;
 use super::reader::{self, Reader, RecordRef};
 use super::recovery::{self, Known, Link, Verdict};
 use super::scan::{self, Listing};
-use super::segment::{Segments, Table};
+use super::segment::{self, Segments, Table};
 use super::syncer::Syncer;
 use super::tail::{Bounds, Tail};
 use super::warm::Warm;
 use super::write::Shared;
 use crate::clock::SystemClock;
 use crate::sync::{Arc, Mutex};
+use std::io::ErrorKind;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+/// What `st_blocks` counts in, whatever the file system's own blocks are: stat(2).
+const BLOCK_BYTES: u64 = 512;
 
 /// A log at rest, or a moment of one that is owned, to be read.
 #[derive(Debug)]
@@ -126,13 +132,14 @@ impl Archive {
             storage: Arc::new(DiskStorage),
             dir: dir.to_owned(),
             id,
+            boot_id: last.header.boot_id,
             sizes: Sizes {
                 segment_bytes,
                 disk_max_bytes,
                 sync_interval: None,
                 allow_network: true,
             },
-            trimming: Mutex::default(),
+            files: Mutex::default(),
             tail,
             segments: Segments::new(Table::new(sealed, u64::MAX, segment_bytes)),
             group: GroupSync::new(end),
@@ -226,6 +233,33 @@ impl Archive {
         self.segments.clone()
     }
 
+    /// Bytes of disk that the files in the directory take, as the file system counts them: segments, those prepared ahead
+    /// too, and checkpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Storage`] if the directory cannot be read.
+    pub fn disk_bytes(&self) -> Result<u64, LogError> {
+        let dir = &self.shared.dir;
+        let failed = || StorageError::on(Action::Open, dir);
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(dir).map_err(failed())? {
+            match entry.map_err(failed())?.metadata() {
+                Ok(found) if found.is_file() => bytes += found.blocks() * BLOCK_BYTES,
+                Ok(_) => {}
+                // The owner removed it meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(failed()(error).into()),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// What it lies on, and what a sync is worth there.
+    pub fn file_system(&self) -> FileSystem {
+        self.shared.file_system
+    }
+
     /// The log's identity.
     pub fn id(&self) -> u128 {
         self.shared.id
@@ -257,8 +291,8 @@ pub struct Verification {
 ///
 /// # Errors
 ///
-/// [`LogError`] if the log cannot be looked at. Damage is no error here, it is the answer; a segment that is missing, or
-/// foreign, or newer, is one.
+/// [`LogError`] if the log cannot be looked at. Damage is no error here, it is the answer; a segment that is missing
+/// before another one, or foreign, or newer, is one.
 pub fn verify(
     dir: &Path,
     progress: &mut (dyn FnMut(u64, u64) + Send),
@@ -281,6 +315,12 @@ pub fn verify(
         (progress.1)(done, total);
     })?;
     let durable = recovery::durable(&links, &scans, &known);
+    let behind = links.last().map_or(0, |last| last.stop);
+    let missing = segment::path_of(dir, behind);
+    if behind < known.durable && found.damages.iter().all(|one| one.file != missing) {
+        // Within a segment the scan finds what is missing; a segment that is gone at the end leaves no other trace.
+        found.damages.push(Damage { file: missing, offset: 0, what: DamageKind::SegmentMissing });
+    }
     for (index, (link, scan)) in links.iter().zip(&scans).enumerate() {
         found.frames += scan.frames;
         found.records += scan.records;

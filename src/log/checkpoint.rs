@@ -255,9 +255,14 @@ impl Checkpoints {
         self.kept.first().cloned()
     }
 
-    /// Nothing at or above this may be removed; `None`: no checkpoint needs anything.
+    /// Nothing at or above this may be removed; `None`: there is no checkpoint that needs anything. Beside a single one the
+    /// log's beginning stands for the older: rotten, it too must cost no more than a longer replay.
     pub fn floor(&self) -> Option<u64> {
-        self.kept.iter().map(|one| one.head.replay_from).min()
+        match self.kept.len() {
+            0 => None,
+            KEPT => self.kept.iter().map(|one| one.head.replay_from).min(),
+            _ => Some(0),
+        }
     }
 
     /// The number of the next one: above every file that is there, whole or not.

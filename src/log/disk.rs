@@ -277,8 +277,13 @@ pub(crate) fn publish(
 ) -> Result<Arc<dyn Stored>, StorageError> {
     let temporary = temporary(path);
     let file = storage.create(&temporary).map_err(StorageError::on(Action::Create, &temporary))?;
-    fill(&*file, &temporary)?;
-    file.sync_all().map_err(StorageError::on(Action::Sync, &temporary))?;
+    let filled = fill(&*file, &temporary)
+        .and_then(|()| file.sync_all().map_err(StorageError::on(Action::Sync, &temporary)));
+    if let Err(error) = filled {
+        // It may be large, and on a disk that is full. The failure is what counts; an open removes what stays.
+        let _ = storage.remove(&temporary);
+        return Err(error);
+    }
     storage.rename(&temporary, path).map_err(StorageError::on(Action::Rename, path))?;
     sync_dir(storage, dir)?;
     Ok(file)

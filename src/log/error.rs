@@ -296,6 +296,9 @@ pub enum LogError {
     /// What had to be durable first could not be made so.
     #[error(transparent)]
     Sync(#[from] SyncError),
+    /// The log is closed, and the directory may be another owner's: its files are not touched any more.
+    #[error("the log is closed")]
+    Closed,
     /// No record starts at that position.
     #[error("no record starts at position {at}")]
     NoRecord {

@@ -50,7 +50,8 @@
 //!   distance back to the batch's header in units of 32, so that it can be read by its own position. The gaps are zero.
 //! * **OPEN**: first frame of each `open`. Body, 24 bytes: recovered end u64, dead reservations padded u64, leftover
 //!   files dropped u64.
-//! * **CLOSE**: last frame of a clean shutdown, written when all before it was durable. No body.
+//! * **CLOSE**: last frame of a clean shutdown. What its mark says was durable when it was written; settlements may stand
+//!   between. No body.
 //!
 //! # Limits
 //!
@@ -99,7 +100,7 @@ const _: () = assert!(SEGMENT_BYTES_MIN.is_power_of_two() && SEGMENT_BYTES_MAX.i
 pub struct Position(u64);
 
 impl Position {
-    /// The position `bytes`, if a frame can start there: a multiple of 32 below 2^62.
+    /// The position `bytes`, if a frame can start there: a multiple of 32 up to 2^62.
     pub const fn from_u64(bytes: u64) -> Option<Self> {
         let possible = bytes.is_multiple_of(FRAME_ALIGN) && bytes <= POSITION_MAX;
         if possible { Some(Self(bytes)) } else { None }

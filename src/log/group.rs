@@ -13,8 +13,9 @@
 //! | a thread  | by the end it waits for | when that is durable, or as the next leader | it cannot |
 //! | a task    | the same, in a list of its own | when that is durable | it takes its waker out |
 //!
-//! Wakers are code of somebody else's: cloned before the lock is taken, woken and dropped after it was opened. One that
-//! panics does not keep the others from being woken; threads come first.
+//! Wakers are code of somebody else's: cloned before the lock is taken, woken and dropped after it was opened; threads come
+//! first. One that panics harms nobody else: neither those behind it, nor the thread that led, which may be a publisher
+//! with a sync of its own to answer for, or a thread of the log's that all others need.
 //!
 //! # Orderings
 //!
@@ -32,9 +33,9 @@
 use crate::sync::thread::{self, Thread};
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, mutant, order};
 use std::collections::BTreeMap;
-#[cfg(feature = "async")]
-use std::collections::VecDeque;
 use std::ops::Range;
+#[cfg(feature = "async")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(feature = "async")]
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -170,6 +171,8 @@ impl<E> GroupSync<E> {
         let mut state = self.state.lock();
         state.leading = false;
         let wakes = match outcome {
+            // A failure outside of the group, meanwhile: the kernel may have told it there instead of here.
+            Ok(()) if state.failure.is_some() => Wakes::default(),
             Ok(()) => {
                 if durable < upto {
                     self.syncs.fetch_add(1, Ordering::Relaxed); // [relaxed]
@@ -295,7 +298,7 @@ impl<E> State<E> {
         }
         #[cfg(feature = "async")]
         while let Some(first) = self.tasks.first_entry().filter(|it| it.key().0 <= durable) {
-            wakes.tasks.push_back(first.remove());
+            wakes.tasks.push(first.remove());
         }
         wakes
     }
@@ -311,27 +314,17 @@ impl<E> State<E> {
 struct Wakes {
     threads: Vec<Thread>,
     #[cfg(feature = "async")]
-    tasks: VecDeque<Waker>,
+    tasks: Vec<Waker>,
 }
 
 impl Wakes {
-    fn wake(mut self) {
-        self.go_on();
-    }
-
-    fn go_on(&mut self) {
-        self.threads.drain(..).for_each(|thread| thread.unpark());
+    fn wake(self) {
+        self.threads.into_iter().for_each(|thread| thread.unpark());
         #[cfg(feature = "async")]
-        while let Some(waker) = self.tasks.pop_front() {
-            waker.wake();
+        for waker in self.tasks {
+            // A panic has been reported by the panic hook, and concerns its own task.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
-    }
-}
-
-impl Drop for Wakes {
-    /// A waker has panicked: the others are woken all the same.
-    fn drop(&mut self) {
-        self.go_on();
     }
 }
 
@@ -403,6 +396,62 @@ mod tests {
         let (calls, outcomes) = crowd(false);
         assert_eq!(calls, [0..1, 1..16]);
         assert!(outcomes.iter().all(|durable| *durable));
+    }
+
+    /// Promise: a failure noted from outside while a sync runs is not outdone by that sync: the kernel tells an error of a
+    /// file once, and has told it there.
+    #[test]
+    fn a_sync_that_returns_after_a_failure_elsewhere_makes_nothing_durable() {
+        struct Elsewhere<'a>(&'a GroupSync<()>);
+        impl Syncing for Elsewhere<'_> {
+            type Error = ();
+
+            fn failed(&self) {}
+
+            fn upto(&self) -> u64 {
+                1
+            }
+
+            fn sync(&self, _range: Range<u64>) -> Result<(), ()> {
+                self.0.fail(Arc::new(()), || {});
+                Ok(())
+            }
+        }
+        let group = GroupSync::new(0);
+        assert!(group.wait(1, &Elsewhere(&group)).is_err());
+        assert_eq!((group.durable(), group.syncs()), (0, 0));
+    }
+
+    /// Promise: a waker that panics harms neither the thread that led nor the tasks behind it.
+    #[cfg(feature = "async")]
+    #[test]
+    fn a_waker_that_panics_harms_nobody_else() {
+        struct Panics;
+        impl std::task::Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("a waker that panics");
+            }
+        }
+        struct Counts(AtomicU64);
+        impl std::task::Wake for Counts {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed); // [relaxed]
+            }
+        }
+        let group = GroupSync::new(0);
+        let counts = Arc::new(Counts(AtomicU64::new(0)));
+        for waker in [Waker::from(Arc::new(Panics)), Waker::from(counts.clone())] {
+            assert!(group.poll_wait(1, &mut None, &waker).is_pending());
+        }
+        let disk = Disk {
+            group: &group,
+            crowd: 0,
+            fails: false,
+            calls: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        assert!(group.wait(1, &disk).is_ok());
+        assert_eq!(counts.0.load(Ordering::Relaxed), 1); // [relaxed]
     }
 
     /// Promise: a failed sync fails everybody, at once and for ever; none tries again.

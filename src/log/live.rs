@@ -203,3 +203,141 @@ fn a_writer_that_stands_still_holds_up_nobodys_appends() {
     assert_eq!(log.committed(), last);
     log.close().unwrap();
 }
+
+/// Appends records of 1 KiB with their header, the last one shorter, until the log ends exactly where a segment does.
+fn fill_exactly(log: &Log) -> Position {
+    loop {
+        let left = (CAPACITY - log.committed().as_u64() % CAPACITY).min(1024);
+        let end =
+            log.append(&record(&[&vec![1; left as usize - 32]]), Budget::Publish).unwrap().end;
+        if end.as_u64().is_multiple_of(CAPACITY) {
+            return end;
+        }
+    }
+}
+
+/// Promise: a trim leaves something by which the log is known: never a prepared segment alone. Method: the log ends exactly
+/// where a segment does, everything may go, and the process dies; then it dies again at each step of the next open.
+#[test]
+fn a_trim_leaves_a_frame_to_know_the_log_by() {
+    let dir = std::path::Path::new("log");
+    let disk = super::sim::SimStorage::new();
+    let options = LogOptions::new().segment_bytes(CAPACITY).disk_max_bytes(1 << 24);
+    let log = disk.open_log(dir, options).unwrap();
+    fill_exactly(&log);
+    let end = fill_exactly(&log);
+    while log.stats().prepared <= end {
+        thread::yield_now();
+    }
+    (0..2).for_each(|_| log.write_checkpoint(end, b"a state").unwrap());
+    assert_eq!(log.trim(end).unwrap().segments, 1, "of two full ones");
+    let disk = disk.die();
+    disk.start_trail();
+    let again = disk.open_log(dir, options).unwrap();
+    assert_eq!((again.is_whole(), again.recovery().end), (false, end));
+    for moment in disk.take_trail() {
+        let again = moment.death().open_log(dir, options).unwrap();
+        assert_eq!((again.is_whole(), again.id()), (false, log.id()));
+        assert!(
+            end <= again.recovery().end,
+            "behind it there may be the first frame of the open that died"
+        );
+    }
+}
+
+/// Promise: a helper that stood still while others filled, committed and trimmed whole segments finds nothing to do.
+#[test]
+fn a_helper_that_comes_behind_a_trim_finds_nothing_to_do() {
+    use super::tail::Words;
+    let (_dir, log) = opened();
+    let view = log.shared.segments.view();
+    let mut last = log.committed();
+    while last.as_u64() < 6 * CAPACITY {
+        last = log.append(&record(&[&[0; 1000]]), Budget::Publish).unwrap().end;
+    }
+    log.trim(last).unwrap();
+    assert!(view.table().holding(4 * CAPACITY).is_none(), "made since");
+    let len = view.word(4 * CAPACITY, |word| word.load(crate::sync::Ordering::Relaxed)); // [relaxed] nobody writes here
+    assert_eq!(len, 0);
+}
+
+/// Promise: a log that is closed leaves the directory's files alone: they may be another owner's by now.
+#[test]
+fn a_closed_log_touches_no_file() {
+    let (dir, log) = opened();
+    let mut last = log.committed();
+    while last.as_u64() < 3 * CAPACITY {
+        last = log.append(&record(&[&[0; 1000]]), Budget::Publish).unwrap().end;
+    }
+    log.close().unwrap();
+    let owner = Log::open(dir.path(), LogOptions::new().segment_bytes(CAPACITY)).unwrap();
+    assert!(matches!(log.trim(last), Err(LogError::Closed)));
+    assert!(matches!(log.write_checkpoint(last, b""), Err(LogError::Closed)));
+    assert_eq!(owner.trim(last).unwrap().segments, 3);
+}
+
+/// Promise: no checkpoint is laid down that needs what was trimmed: the next open would refuse it.
+#[test]
+fn a_checkpoint_that_needs_what_is_gone_is_refused() {
+    let (dir, log) = opened();
+    let start = log.start();
+    let mut last = start;
+    while last.as_u64() < 3 * CAPACITY {
+        last = log.append(&record(&[&[0; 1000]]), Budget::Publish).unwrap().end;
+    }
+    assert!(log.trim(last).unwrap().segments > 0);
+    assert!(matches!(log.write_checkpoint(start, b""), Err(LogError::Expired { .. })));
+    log.write_checkpoint(log.start(), b"").unwrap();
+    log.close().unwrap();
+    Log::open(dir.path(), LogOptions::new().segment_bytes(CAPACITY)).unwrap();
+}
+
+/// Promise: where the disk cannot give back what this very owner wrote, that is a value and no signal (3.6). Method: a full
+/// segment's file is cut under its map, so that its pages cannot be had.
+#[test]
+fn hole_3_6_a_full_segment_that_cannot_be_read_is_a_value() {
+    let (dir, log) = opened();
+    let start = log.start();
+    let mut last = start;
+    while last.as_u64() < 2 * CAPACITY {
+        last = log.append(&record(&[&[0; 1000]]), Budget::Publish).unwrap().end;
+    }
+    log.sync().unwrap();
+    let first = std::fs::File::options().write(true).open(dir.path().join("0000000000000000.seg"));
+    first.unwrap().set_len(4096).unwrap();
+    for error in [log.reader(start).next().unwrap_err(), log.record(start).unwrap_err()] {
+        assert!(matches!(error, LogError::Storage(_)), "{error}");
+    }
+    assert!(!bodies(&log, Position::of(CAPACITY)).is_empty());
+}
+
+/// Promise: one rotten checkpoint costs a longer replay and no message, the first one too.
+#[test]
+fn a_trim_does_not_lean_on_a_single_checkpoint() {
+    let (dir, log) = opened();
+    fill_exactly(&log);
+    let end = fill_exactly(&log);
+    log.write_checkpoint(end, b"a state").unwrap();
+    log.trim(end).unwrap();
+    drop(log);
+    std::fs::write(dir.path().join("0000000000000000.ckpt"), b"rotten").unwrap();
+    let again = Log::open(dir.path(), LogOptions::new().segment_bytes(CAPACITY)).unwrap();
+    assert!(again.is_whole());
+}
+
+/// Promise: where an open refuses a log whose last segment is gone, the check names that segment.
+#[test]
+fn a_check_names_the_last_segment_where_it_is_gone() {
+    let (dir, log) = opened();
+    fill_exactly(&log);
+    let last = log.append(&record(&[b"the next"]), Budget::Publish).unwrap();
+    log.write_checkpoint(last.end, b"a state").unwrap();
+    drop(log);
+    let file = dir.path().join(format!("{:016x}.seg", last.at.as_u64()));
+    std::fs::remove_file(&file).unwrap();
+    let refused = Log::open(dir.path(), LogOptions::new().segment_bytes(CAPACITY)).unwrap_err();
+    assert!(matches!(refused, LogError::EndMissing { .. }), "{refused}");
+    let found = super::verify(dir.path(), &mut |_, _| {}).unwrap();
+    let named: Vec<_> = found.damages.iter().map(|one| (&one.file, one.what)).collect();
+    assert_eq!(named, [(&file, super::DamageKind::SegmentMissing)]);
+}

@@ -34,8 +34,8 @@
 //! # What is promised
 //!
 //! * An append costs the same however long the log is. It takes no lock, allocates nothing (a batch: its list of
-//!   positions) and makes no system call, but to ring for the housekeeping thread once in half a segment, or, if that
-//!   has fallen behind, to wait for it.
+//!   positions) and makes no system call, but to ring for the housekeeping thread, at most once in half a segment and
+//!   once in 512 KiB, or, if that has fallen behind, to wait for it.
 //! * A record that [`Log::append`] returned for survives the process. One that [`Log::wait_durable`] returned for
 //!   survives the machine.
 //! * A batch is there whole or not at all.
@@ -49,10 +49,13 @@
 //!
 //! # Limits
 //!
-//! Linux. One owner per directory: see [`LogError::Locked`]; a child that forks without exec shares the lock, and whoever closes
-//! lets go for both. Files must
-//! not be changed by others while the log is open: one that is shrunk under its map kills the process. The log grows to its
-//! disk limit, then [`AppendError::Full`]; what may go is the caller's to say: [`Log::trim`].
+//! Linux. One owner per directory: see [`LogError::Locked`]; a child that forks without exec shares the lock, and whoever
+//! closes lets go for both. Files must not be changed by others while the log is open: one that is shrunk under its map
+//! kills the process. The log grows to its disk limit, then [`AppendError::Full`]; what may go is the caller's to say:
+//! [`Log::trim`]. Each segment has a descriptor and a map for as long as it is kept: with segments of 64 MiB a limit of
+//! 1,024 descriptors ends near 64 GiB, with an error that names it. On a file system that copies on write (btrfs, ZFS,
+//! F2FS) a store to prepared space may need room all the same, and on a disk that is full kills the process. Wakers of
+//! tasks that wait for durability run on the log's threads: they must neither append to it nor close it.
 
 mod archive;
 #[cfg(test)]
@@ -66,7 +69,7 @@ mod crash;
 mod damage;
 mod disk;
 mod error;
-mod fault;
+pub(crate) mod fault;
 mod filesystem;
 mod format;
 mod frames;
@@ -81,6 +84,7 @@ mod group;
 mod heal;
 #[cfg(test)]
 mod live;
+mod mend;
 mod open;
 mod options;
 #[cfg(test)]
@@ -115,12 +119,14 @@ pub use future::DurableFuture;
 pub use options::LogOptions;
 pub use reader::{Reader, RecordRef};
 pub use repair::{Remedy, RemedyKind, Repair, RepairMode, repair};
+pub(crate) use storage::Page;
 pub use syncer::{SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN};
 pub use tail::Budget;
 
 use crate::clock::Clock;
 use crate::sync::{Arc, Mutex, thread};
 use checkpoint::Head;
+use fault::Fault;
 use format::{FRAME_ALIGN, FrameHeader, Kind};
 use std::io;
 use std::ops::Range;
@@ -386,12 +392,21 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`LogError::NotCommitted`], [`LogError::CheckpointTooLarge`]; [`LogError::Sync`] or [`LogError::Storage`] where
-    /// the disk failed: the checkpoints before are still there.
+    /// [`LogError::NotCommitted`], [`LogError::Expired`], [`LogError::CheckpointTooLarge`], [`LogError::Closed`];
+    /// [`LogError::Sync`] or [`LogError::Storage`] where the disk failed: the checkpoints before are still there.
     pub fn write_checkpoint(&self, replay_from: Position, body: &[u8]) -> Result<(), LogError> {
-        let durable = self.sync()?;
+        let durable = if self.has_planted(Fault::CheckpointBeforeSync) {
+            self.committed()
+        } else {
+            self.sync()?
+        };
         if durable < replay_from {
             return Err(LogError::NotCommitted { at: replay_from });
+        }
+        let _files = self.shared.own_files()?;
+        let start = self.start();
+        if replay_from < self.shared.kept_from() {
+            return Err(LogError::Expired { at: replay_from, start });
         }
         let head = Head {
             log_id: self.shared.id,
@@ -429,17 +444,18 @@ impl Log {
         view.table().list().iter().map(|segment| Position::of(segment.header.base)).collect()
     }
 
-    /// Removes the segments that lie below `before` as a whole. What either of the kept checkpoints needs stays, and so
-    /// do the segment that is appended to and what is not durable. The disk limit leaves room for as many new ones.
+    /// Removes the segments that lie below `before` as a whole. What either of the kept checkpoints needs stays (all, where
+    /// there is one only), and so do the last segment with a frame in it and what is not durable. The disk limit leaves
+    /// room for as many new ones.
     /// Records that are held stay good; a reader goes on to the end of the segment that it
     /// is in, then, if it comes too late for the next, answers [`LogError::Expired`].
     ///
     /// # Errors
     ///
     /// [`LogError::Sync`], [`LogError::Storage`]: some may have been removed, oldest first; the rest is there.
+    /// [`LogError::Closed`]: none was.
     pub fn trim(&self, before: Position) -> Result<Trimmed, LogError> {
-        let floor = self.shared.checkpoints.lock().floor().unwrap_or(u64::MAX);
-        self.shared.trim(before.as_u64().min(floor))
+        self.shared.trim(before.as_u64())
     }
 
     /// What the log lies on, and what a sync is worth there.
@@ -456,23 +472,54 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`LogError::NotEmpty`] if something is in the way; [`LogError::Sync`], [`LogError::Storage`]: there is no copy.
+    /// [`LogError::NotEmpty`] if something is in the way, [`LogError::Closed`]; [`LogError::Sync`], [`LogError::Storage`]:
+    /// there is no copy, or, where the very last step failed, one whose name may be lost with the power.
     pub fn backup(
         &self,
         to: &Path,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Backup, LogError> {
-        let trimming = self.shared.trimming.lock();
+        self.sync()?;
+        let files = self.shared.own_files()?;
         let checkpoint = self.checkpoint();
-        let end = self.sync()?.as_u64();
+        let end = self.durable().as_u64();
         let table = self.shared.segments.snapshot();
-        drop(trimming);
+        drop(files);
         backup::backup(&self.shared, checkpoint, (&table, end), to, progress)
     }
 
     /// The log's identity: random, made once, the same in each of its files.
     pub fn id(&self) -> u128 {
         self.shared.id
+    }
+
+    /// The kernel's id of the boot that this owner runs in.
+    pub(crate) fn boot_id(&self) -> u128 {
+        self.shared.boot_id
+    }
+
+    /// A file of that name in the log's directory, of that many words and no more, mapped. It is not the log's: nothing
+    /// in it is ever made durable.
+    pub(crate) fn page(&self, name: &str, words: usize) -> Result<Page, LogError> {
+        let (storage, path) = (&self.shared.storage, self.shared.dir.join(name));
+        let file = match storage.open(&path, storage::Access::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => storage.create(&path),
+            other => other,
+        };
+        let file = file.map_err(StorageError::on(Action::Create, &path))?;
+        let bytes = (words * size_of::<u64>()) as u64;
+        file.set_bytes(bytes)
+            .and_then(|()| file.allocate(0, bytes))
+            .map_err(StorageError::on(Action::Allocate, &path))?;
+        Page::new(file.file(), words)
+            .map_err(StorageError::on(Action::Map, &path))
+            .map_err(LogError::from)
+    }
+
+    /// Is that fault planted in this log's storage?
+    #[inline(always)]
+    pub(crate) fn has_planted(&self, fault: Fault) -> bool {
+        fault::planted_in(&*self.shared.storage, fault)
     }
 
     /// Figures of the moment.
@@ -510,11 +557,13 @@ impl Log {
     ///
     /// [`SyncError`]; the log is closed all the same, and the directory free for another owner.
     pub fn close(&self) -> Result<(), SyncError> {
+        // Before the lock: who leads a sync calls wakers, and one of those may close the log. All of this may be done twice.
+        let end = self.shared.append_close();
+        let synced = self.shared.wait_durable(end);
         let mut owned = self.owned.lock();
         if let Some(outcome) = &owned.closed {
             return outcome.clone();
         }
-        let end = self.shared.append_close();
         self.shared.preparer.stop();
         if let Some(housekeeper) = owned.housekeeper.take() {
             // It leads syncs too: a waker that it calls may close the log, and it cannot wait for itself.
@@ -524,7 +573,8 @@ impl Log {
             }
         }
         self.shared.syncer.stop();
-        let outcome = self.shared.wait_durable(end).and_then(|()| self.shared.tidy(end));
+        let outcome = synced.and_then(|()| self.shared.tidy(end));
+        *self.shared.files.lock() = write::Files::LetGo; // behind the trim or checkpoint that runs, if one does
         owned.lock = None;
         owned.closed = Some(outcome.clone());
         outcome

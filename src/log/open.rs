@@ -2,8 +2,8 @@
 //!
 //! Everything up to `recovery::plan` only reads, so a log that is refused is left as it was. Then, in this order, each step
 //! durable before the next: pads over dead reservations, `[D, end)` written again and synced (after a failed sync the
-//! page cache shows what the disk does not have: 1.9), leftovers removed from the highest down, the new segment made,
-//! old ones trimmed. A crash between two steps leaves a log that the next open takes up.
+//! page cache shows what the disk does not have: 1.9), leftovers removed from the highest down, old ones
+//! trimmed, the new segment made. A crash between two steps leaves a log that the next open takes up.
 
 use super::checkpoint::{self, Checkpoints, Chosen};
 use super::disk::{self, Storage, Stored};
@@ -59,13 +59,14 @@ pub(crate) fn open(
         storage,
         dir: dir.to_owned(),
         id: header.log_id,
+        boot_id,
         sizes,
         tail: Tail::new(bounds(&header, &sizes, old_bytes)),
         segments: Segments::new(Table::new(old, header.base, header.capacity)),
         group: GroupSync::new(header.base),
         syncer: Syncer::new(sizes.sync_interval),
         checkpoints: Mutex::new(Checkpoints::new(found.chosen)),
-        trimming: Mutex::default(),
+        files: Mutex::default(),
         crashed: found.plan.crashed,
         preparer: Preparer::default(),
         warm: Warm::default(),

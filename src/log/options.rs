@@ -9,8 +9,9 @@ use std::time::Duration;
 const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// 8 GiB.
 const DISK_MAX_BYTES_DEFAULT: u64 = 8 << 30;
-/// One segment to publish into, one that is reserved for settlements.
-const SEGMENTS_MIN: u64 = 2;
+/// One that is published into, one before it that can be reclaimed, and one that is reserved for settlements: with fewer a
+/// full log that is settled could not be reclaimed.
+const SEGMENTS_MIN: u64 = 3;
 
 /// The sizes of a log, and where it may lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl LogOptions {
         self
     }
 
-    /// Bytes of disk that all segment files together may take; at least two segments with their header pages. One
+    /// Bytes of disk that all segment files together may take; at least three segments with their header pages. One
     /// segment of it is kept for [`Budget::Settle`](super::Budget::Settle).
     ///
     /// Each open starts a new segment, and gets it even where the limit leaves no room, so that a full log can be
@@ -80,7 +81,7 @@ impl LogOptions {
         let file_bytes = segment_bytes + HEADER_PAGE_BYTES;
         let roomy = (SEGMENTS_MIN * file_bytes..=POSITION_MAX / 2).contains(&disk_max_bytes);
         if !roomy {
-            let reason = "at least two segments of segment_bytes + 4096 bytes";
+            let reason = "at least three segments of segment_bytes + 4096 bytes";
             return Err(LogError::Option { key: "disk_max_bytes", value: disk_max_bytes, reason });
         }
         let allowed = SYNC_INTERVAL_MIN..=SYNC_INTERVAL_MAX;

@@ -11,7 +11,7 @@
 //!
 //! How writers and that thread find one another is the page of `preparer`.
 
-use super::error::StorageError;
+use super::error::{Action, StorageError};
 use super::format::SegmentHeader;
 use super::group::Syncing;
 use super::preparer::{self, Ground};
@@ -73,8 +73,10 @@ fn prepare_step(
     let segment = view.table().holding(limit).expect("it was just made");
     segment.prepare(limit, step, &shared.faults)?;
     if sync {
-        // The kernel reports an error of the file once: this sync may have taken it from the frames' own.
-        segment.sync(&shared.faults).map_err(|error| shared.poison(error))?;
+        segment.sync_apart(&*shared.storage, &shared.faults).map_err(|error| {
+            // The pages that were not written may be the frames'.
+            if error.action == Action::Sync { shared.poison(error) } else { Arc::new(error) }
+        })?;
     }
     shared.tail.raise(limit + step);
     Ok(())

@@ -21,7 +21,7 @@
 //! One thread prepares. A writer waits for as long as a step takes; it is never left behind: each step, each refusal and
 //! the end of the thread tell every writer that waits.
 
-use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, mutant};
+use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, mutant, passed};
 use std::time::{Duration, Instant};
 
 /// The longest pause between two steps.
@@ -211,6 +211,9 @@ impl<R: Clone> Preparer<R> {
                 drop(state);
                 ground.on_kick();
                 state = self.state.lock();
+                if passed(Some(deadline)) {
+                    return !state.stop; // however often it is kicked, the next step comes
+                }
                 continue;
             }
             let (again, over) = self.work.wait_until(state, deadline);

@@ -301,7 +301,7 @@ impl Reader {
             return Ok(());
         }
         let ahead = end.max(at + WARM_BYTES).min(segment.end).min(seen.end());
-        segment.warm(at, ahead.saturating_sub(at))?;
+        segment.warm(at, ahead.saturating_sub(at), seen)?;
         self.warm = ahead;
         Ok(())
     }
@@ -351,15 +351,15 @@ pub(crate) fn record(shared: &Shared, at: u64) -> Result<RecordRef, LogError> {
     let none = || LogError::NoRecord { at: position };
     let view = shared.segments.view();
     let segment = view.table().holding(at).filter(|one| at < one.end).ok_or_else(none)?;
-    segment.warm(at, HEADER)?;
+    segment.warm(at, HEADER, seen)?;
     let frame = enclosing(segment, at, seen).unwrap_or(at);
-    segment.warm(frame, HEADER)?;
+    segment.warm(frame, HEADER, seen)?;
     let header = match segment.frame(frame, seen) {
         Ok(found) => found.ok_or_else(none)?,
         Err(damage) if frame == at => return Err(damage.into()),
         Err(_) => return Err(none()), // what looked like an inner record was none
     };
-    segment.warm(frame, u64::from(header.len))?;
+    segment.warm(frame, u64::from(header.len), seen)?;
     segment.check_body(frame, &header, seen)?;
     let next = frame + header.span();
     match header.kind {

@@ -35,7 +35,9 @@
 //! # Limits
 //!
 //! A media fault inside the last synced group that is followed by a power loss looks like a torn tail. A file that lost
-//! whole frames at its end above `D` looks like one that never had them.
+//! whole frames at its end above `D` looks like one that never had them. A disk that is taken away and put back, or a
+//! snapshot that is put in its place, while the machine stays up looks like a dead process: what is torn there is refused
+//! (rows 9, 9b), and is for `repair`.
 
 use super::disk::Storage;
 use super::error::{Damage, DamageKind, LogError};

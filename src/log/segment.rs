@@ -116,6 +116,18 @@ impl Segment {
             .map_err(StorageError::on(Action::Sync, &self.path))
     }
 
+    /// As [`Segment::sync`], by a descriptor of its own. The kernel tells each descriptor of a write that failed once: one
+    /// that two threads sync by could tell the one and let the other believe that its frames are safe.
+    pub fn sync_apart(&self, storage: &dyn Storage, faults: &Faults) -> Result<(), StorageError> {
+        let file = storage
+            .open(&self.path, Access::Write)
+            .map_err(StorageError::on(Action::Open, &self.path))?;
+        faults
+            .check(Fault::SyncFails)
+            .and_then(|()| file.sync_data())
+            .map_err(StorageError::on(Action::Sync, &self.path))
+    }
+
     /// Makes the part of `range` that lies in here ready to be stored to.
     pub fn warm_for_writing(&self, range: &std::ops::Range<u64>) {
         let from = range.start.max(self.header.base);
@@ -140,11 +152,12 @@ impl Segment {
         self.file.sync_all().map_err(StorageError::on(Action::Sync, &self.path))
     }
 
-    /// Makes cold bytes warm, so that a read error of the disk is a value and not a signal. Live segments are warm:
-    /// their pages were written by this process.
-    pub fn warm(&self, at: u64, bytes: u64) -> Result<(), StorageError> {
+    /// Makes cold bytes warm, so that a read error of the disk is a value and not a signal. The segment that is written
+    /// now is warm: its pages were stored to a moment ago. One that is full may have left the memory again.
+    pub fn warm(&self, at: u64, bytes: u64, seen: Seen) -> Result<(), StorageError> {
         let bytes = bytes.min(self.mapped_end().saturating_sub(at));
-        if self.access == Access::Write || bytes == 0 {
+        let written_now = self.access == Access::Write && seen.end() < self.end;
+        if written_now || bytes == 0 {
             return Ok(());
         }
         self.map.populate(at, bytes as usize).map_err(StorageError::on(Action::Read, &self.path))
@@ -320,8 +333,15 @@ impl Words for View<'_> {
             Some(segment) => look(segment.map().word(at)),
             None => {
                 let newer = self.all.now.load();
-                let segment = newer.holding(at).expect("a position below the limit has a segment");
-                look(segment.map().word(at))
+                match newer.holding(at) {
+                    Some(segment) => look(segment.map().word(at)),
+                    // The helper stood still while all of this was committed by others, and trimmed: there is nothing left
+                    // for it to move `committed` over.
+                    None => {
+                        debug_assert!(newer.list[0].header.base > at, "below the limit, and kept");
+                        look(&AtomicU32::new(0))
+                    }
+                }
             }
         }
     }

@@ -21,7 +21,7 @@
 
 use super::format::HEADER_PAGE_BYTES;
 use super::tail::{Claim, Seen};
-use crate::sync::AtomicU32;
+use crate::sync::{AtomicU32, AtomicU64};
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use std::fs::File;
 use std::io;
@@ -129,6 +129,31 @@ impl Map {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
             other => other,
         }
+    }
+}
+
+/// Words of a small file that whoever opens it next finds as they were left, also where this process dies.
+#[derive(Debug)]
+pub(crate) struct Page {
+    raw: MmapRaw,
+    words: usize,
+}
+
+impl Page {
+    /// Maps the first `words` words of a file, which has them.
+    pub fn new(file: &File, words: usize) -> io::Result<Self> {
+        let raw = MmapOptions::new().len(words * size_of::<u64>()).map_raw(file)?;
+        Ok(Self { raw, words })
+    }
+
+    /// The word with that index.
+    pub fn word(&self, index: usize) -> &AtomicU64 {
+        assert!(index < self.words, "outside of the page");
+        // SAFETY: the assertion above says that the word lies inside the map, which `new` made that long.
+        let word = unsafe { self.raw.as_mut_ptr().cast::<u64>().add(index) };
+        // SAFETY: maps begin at a page, so the word is aligned; the map outlives the reference; and all access to
+        // the file goes through here, by atomics, because the owner's lock keeps other millstreams out.
+        unsafe { AtomicU64::from_ptr(word) }
     }
 }
 

@@ -35,7 +35,9 @@
 //! # Limits
 //!
 //! An interval of [`SYNC_INTERVAL_MIN`] to [`SYNC_INTERVAL_MAX`]. A failed sync poisons the log: the next publish and the
-//! figures tell; the thread sleeps from then on.
+//! figures tell; the thread sleeps from then on. What stands behind a writer that stalls between its reservation and its
+//! commit is not committed, and so not durable however often the file is synced: there the bounds run from that writer's
+//! commit.
 
 use crate::barrier;
 use crate::event::EventCount;
@@ -372,6 +374,27 @@ mod tests {
                 }
             }
             block_on(waiting).unwrap();
+        }
+
+        struct Again(Arc<Log>);
+
+        impl Wake for Again {
+            fn wake(self: Arc<Self>) {
+                self.0.close().unwrap();
+            }
+        }
+
+        /// Promise: a waker that the closing itself calls may close the log too. Method: a task waits that no thread syncs
+        /// for, so the close leads.
+        #[test]
+        fn a_waker_that_a_close_calls_may_close_the_log() {
+            let (_dir, log) = opened(None);
+            let log = Arc::new(log);
+            let end = append(&log).unwrap().end.as_u64();
+            let waker = Waker::from(Arc::new(Again(log.clone())));
+            assert!(log.shared.group.poll_wait(end, &mut None, &waker).is_pending());
+            log.close().unwrap();
+            assert!(log.durable().as_u64() >= end);
         }
     }
 

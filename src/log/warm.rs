@@ -29,10 +29,10 @@ pub(crate) struct Warm {
 }
 
 impl Warm {
-    /// Is what is ready behind `end` less than half of what shall be?
+    /// Is what is ready behind `end` less than half of what shall be, and is there more below `limit`?
     #[inline]
-    pub fn runs_short(&self, end: u64) -> bool {
-        self.upto.load(Ordering::Relaxed) < end + WARM_BYTES / 2 // [relaxed]
+    pub fn runs_short(&self, end: u64, limit: u64) -> bool {
+        self.upto.load(Ordering::Relaxed) < limit.min(end + WARM_BYTES / 2) // [relaxed]
     }
 
     /// Makes the pages before the tail ready. One thread does this.
@@ -95,7 +95,7 @@ mod tests {
         while shared.tail.reserved() < begun + WARM_BYTES {
             append(&log, 4096);
         }
-        wait_for(|| !shared.warm.runs_short(shared.tail.reserved() + 4096));
+        wait_for(|| !shared.warm.runs_short(shared.tail.reserved() + 4096, shared.tail.limit()));
         let before = faults();
         for _ in 0..100 {
             append(&log, 4096);

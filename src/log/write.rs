@@ -16,7 +16,7 @@
 use super::checkpoint::Checkpoints;
 use super::disk::{self, Storage};
 use super::error::{Action, AppendError, LogError, StorageError, SyncError};
-use super::fault::{Fault, Faults};
+use super::fault::{self, Fault, Faults};
 use super::filesystem::FileSystem;
 use super::format::{
     FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position, aligned, durable_lag,
@@ -30,7 +30,8 @@ use super::tail::{Budget, Claim, Refused, Reserved, Tail};
 use super::warm::Warm;
 use super::{Appended, Record, Trimmed};
 use crate::clock::{Clock, SystemClock};
-use crate::sync::{Arc, Mutex, thread};
+use crate::sync::{Arc, Mutex, MutexGuard, thread};
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,14 +50,15 @@ pub(crate) struct Shared {
     pub storage: Arc<dyn Storage>,
     pub dir: PathBuf,
     pub id: u128,
+    pub boot_id: u128,
     pub sizes: Sizes,
     pub tail: Tail,
     pub segments: Segments,
     pub group: GroupSync<StorageError>,
     pub syncer: Syncer,
     pub checkpoints: Mutex<Checkpoints>,
-    /// Held by whoever removes segments.
-    pub trimming: Mutex<()>,
+    /// Held by whoever removes segments or writes a checkpoint.
+    pub files: Mutex<Files>,
     /// Where the log ended when an owner last died, before this one; 0 if none did.
     pub crashed: u64,
     pub preparer: Preparer,
@@ -64,6 +66,15 @@ pub(crate) struct Shared {
     pub faults: Faults,
     pub file_system: FileSystem,
     pub clock: SystemClock,
+}
+
+/// Whose the directory's files are.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files {
+    #[default]
+    Ours,
+    /// The log is closed: another owner may have them.
+    LetGo,
 }
 
 impl Record<'_> {
@@ -167,6 +178,14 @@ impl Shared {
         Position::of(first.header.base)
     }
 
+    /// From where on nothing is missing: a little before [`Shared::start`] where the first segment does not adjoin its
+    /// predecessor.
+    pub fn kept_from(&self) -> Position {
+        let view = self.segments.view();
+        let first = view.table().list().first().expect("open made a segment");
+        Position::of(first.header.prev_end)
+    }
+
     /// How little may be prepared ahead before the housekeeping thread is woken.
     pub fn low_water(&self) -> u64 {
         self.sizes.segment_bytes / 2
@@ -208,7 +227,7 @@ impl Shared {
     fn look_ahead(&self, end: u64) {
         let limit = self.tail.limit();
         let short = limit < end + self.low_water() && limit < self.tail.settle_max();
-        if short || (self.warm.runs_short(end) && end < limit) {
+        if short || self.warm.runs_short(end, limit) {
             self.preparer.kick();
         }
     }
@@ -341,20 +360,34 @@ impl Shared {
         Ok(())
     }
 
+    /// The right to change the directory's files, for as long as it is held.
+    pub fn own_files(&self) -> Result<MutexGuard<'_, Files>, LogError> {
+        let files = self.files.lock();
+        if *files == Files::Ours { Ok(files) } else { Err(LogError::Closed) }
+    }
+
     /// Removes the whole segments below `before`, oldest first, each durably: so what is left has no gap, whatever
-    /// becomes of the machine in between (3.5).
+    /// becomes of the machine in between (3.5). What is left has a durable frame in it too: a log of nothing but a
+    /// prepared segment would not be known again.
     pub fn trim(&self, before: u64) -> Result<Trimmed, LogError> {
-        let _trimming = self.trimming.lock();
+        self.wait_durable(self.tail.committed().end())?;
+        let _files = self.own_files()?;
+        let needed = self.needed();
+        let durable = self.group.durable();
         let mut trimmed = Trimmed::default();
-        let before = before.min(self.tail.committed().end());
-        self.wait_durable(before)?;
         loop {
             let view = self.segments.view();
-            let [first, _, ..] = view.table().list() else { break };
-            if before < first.end {
+            let [first, second, ..] = view.table().list() else { break };
+            if before.min(needed).min(durable) < first.end || durable <= second.header.base {
                 break;
             }
-            disk::remove(&*self.storage, &self.dir, &first.path)?;
+            match disk::remove(&*self.storage, &self.dir, &first.path) {
+                // An earlier trim removed it, and could not make that durable.
+                Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
+                    disk::sync_dir(&*self.storage, &self.dir)?;
+                }
+                other => other?,
+            }
             trimmed.segments += 1;
             trimmed.bytes += first.file_bytes;
             self.segments.drop_first();
@@ -363,6 +396,15 @@ impl Shared {
         let (publish_max, settle_max) = self.sizes.ends(base, old_bytes);
         self.tail.extend(publish_max, settle_max);
         Ok(trimmed)
+    }
+
+    /// What lies at or above is needed by a checkpoint.
+    fn needed(&self) -> u64 {
+        let checkpoints = self.checkpoints.lock();
+        let newest_only = fault::planted_in(&*self.storage, Fault::TrimsByNewest);
+        let newest = || checkpoints.newest().map(|newest| newest.replay_from().as_u64());
+        let floor = if newest_only { newest() } else { checkpoints.floor() };
+        floor.unwrap_or(u64::MAX)
     }
 
     pub fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {

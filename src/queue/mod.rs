@@ -19,6 +19,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod credits;
 pub(crate) mod exceptions;
 pub(crate) mod gate;
+pub(crate) mod lost;
 pub(crate) mod memory;
 pub(crate) mod persistent;
 mod receipt;
@@ -417,6 +418,10 @@ pub(crate) trait Source: Send + Sync {
         lease: &Lease,
         to: Settlement,
     ) -> Result<(), QueueError>;
+    /// The worker with that shard, from 1, begins to handle the delivery: kinds that outlive the process note it.
+    fn taken(&self, _lease: &Lease, _since_ns: u64) {}
+    /// It has handled it, and has nothing in hand.
+    fn laid_down(&self, _lease: &Lease) {}
     /// Is there, as far as a quick look tells, another message to pull?
     fn has_more(&self) -> bool;
     /// When the earliest delayed message is due.
@@ -513,6 +518,9 @@ impl Delivery {
         leased.lease.shard = shard;
         source.context().recorder.count(shard, Event::Delivered, 1);
         let started_ns = source.context().clock.now_ns();
+        if shard > 0 {
+            source.taken(&leased.lease, started_ns);
+        }
         Ok(Some(Self { leased, source: Arc::clone(source), started_ns, settled: false }))
     }
 
@@ -590,6 +598,9 @@ impl Delivery {
             context.recorder.record(lease.shard, times);
         }
         let outcome = self.source.settle(envelope, lease, settlement);
+        if lease.shard > 0 {
+            self.source.laid_down(lease);
+        }
         context.progress.notify_all();
         outcome
     }

@@ -26,7 +26,8 @@ pub enum Durability {
     #[default]
     Os,
     /// The same when the publish returns. A thread makes it durable: at most this long and one sync later (where a sync
-    /// takes longer than this: two syncs later). From 1 ms to 1 h. While nothing is published it sleeps.
+    /// takes longer than this: two syncs later). A publisher that the system stops in the middle of copying its message
+    /// holds up what others published behind it for as long. From 1 ms to 1 h. While nothing is published it sleeps.
     Interval(Duration),
     /// The disk has it before the publish returns; neighbours share one sync.
     Sync,

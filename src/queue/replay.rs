@@ -120,7 +120,7 @@ impl ReplayedSubscription {
     }
 
     /// Is the message one of its own, if the topic is one that it matches?
-    fn owns(&self, topic: &ReplayedTopic, number: u32, position: u64) -> bool {
+    pub(super) fn owns(&self, topic: &ReplayedTopic, number: u32, position: u64) -> bool {
         topic.purged_before <= position && self.identity.origin.covers(number, position)
     }
 }
@@ -169,66 +169,9 @@ impl Replay {
         }
     }
 
-    /// Clears the sum, which was written down before a repair left these gaps, or lost what stood before `start`, of what
-    /// lay in them. Where there are gaps it reads the headers of all that is retained.
-    pub(crate) fn lose(
-        &mut self,
-        start: Position,
-        gaps: Vec<Range<Position>>,
-        reread: Reread<'_>,
-    ) -> Result<(), QueueError> {
-        let start = records::place(start);
-        let before = (self.retained < start).then_some(0..start);
-        let gaps = gaps.iter().map(|gap| records::place(gap.start)..records::place(gap.end));
-        self.lost = before.into_iter().chain(gaps).collect();
-        if self.lost.is_empty() {
-            return Ok(());
-        }
-        (self.at, self.retained) = (self.behind(self.at), self.behind(self.retained));
-        let lost = |place| self.lost.iter().any(|gap| gap.contains(&place));
-        let mut beyond: BTreeMap<u32, u64> = BTreeMap::new();
-        for (&number, each) in &mut self.subscriptions {
-            if each.backlog.has_beyond() {
-                beyond.insert(number, 0);
-            }
-            let resume = each.backlog.resume();
-            let resume = self.lost.iter().fold(resume, |place, gap| step_over(place, gap));
-            each.backlog.lose(lost, resume);
-        }
-        let mut held: Vec<_> = self.topics.iter().map(|topic| topic.held_from).collect();
-        for topic in &mut self.topics {
-            (topic.published, topic.held_from) = (0, None);
-        }
-        let (topics, subscriptions) = (&mut self.topics, &self.subscriptions);
-        skim(reread, self.retained, self.at, |record| {
-            let (place, number) = (records::place(record.position()), record.topic());
-            let Some(topic) = topics.get_mut(number as usize) else {
-                return ControlFlow::Continue(());
-            };
-            topic.published += u64::from(topic.purged_before <= place);
-            if held[number as usize].is_some_and(|from| from <= place) {
-                (topic.held_from, held[number as usize]) = (Some(place), None);
-            }
-            for (subscription, count) in &mut beyond {
-                let each = &subscriptions[subscription];
-                let mine = topic.routes.contains(subscription)
-                    && each.backlog.resume() <= place
-                    && each.owns(topic, number, place);
-                *count += u64::from(mine);
-            }
-            ControlFlow::Continue(())
-        })?;
-        for (number, each) in &mut self.subscriptions {
-            each.backlog.recount(beyond.get(number).copied().unwrap_or(0));
-        }
-        let at = self.at;
-        let numbers: Vec<u32> = self.subscriptions.keys().copied().collect();
-        numbers.into_iter().try_for_each(|number| self.refill(number, at, reread))
-    }
-
     /// The place, or where the gap that it lies in ends.
-    fn behind(&self, place: u64) -> u64 {
-        self.lost.iter().fold(place, step_over)
+    pub(super) fn behind(&self, place: u64) -> u64 {
+        self.lost.iter().fold(place, super::lost::step_over)
     }
 
     /// Where to read on.
@@ -426,7 +369,8 @@ impl Replay {
         self.topics.iter_mut().for_each(|topic| topic.routes.retain(|&each| each != number));
     }
 
-    fn settle(
+    /// Notes settlements of the subscription with that number, known at `at`. Once or more often comes to the same.
+    pub(crate) fn settle(
         &mut self,
         number: u32,
         entries: &[Settled],
@@ -463,7 +407,12 @@ impl Replay {
     }
 
     /// Reads on for a subscription whose enumerated messages have drained, up to `end`.
-    fn refill(&mut self, number: u32, end: u64, reread: Reread<'_>) -> Result<(), QueueError> {
+    pub(super) fn refill(
+        &mut self,
+        number: u32,
+        end: u64,
+        reread: Reread<'_>,
+    ) -> Result<(), QueueError> {
         let (topics, bounds) = (&self.topics, self.bounds);
         let Some(subscription) = self.subscriptions.get_mut(&number) else { return Ok(()) };
         if !subscription.backlog.wants_more(bounds) {
@@ -651,11 +600,6 @@ impl Replay {
     }
 }
 
-/// The place, or the end of the gap that it lies in; its first place can be read from.
-fn step_over(place: u64, gap: &Range<u64>) -> u64 {
-    if gap.start <= place && place < gap.end { gap.end } else { place }
-}
-
 /// Shows the messages that start in `[from, to)`, by their headers.
 pub(crate) fn skim(
     reread: Reread<'_>,
@@ -676,6 +620,20 @@ pub(crate) fn skim(
         }
     }
     Ok(())
+}
+
+/// When the first message in `[from, to)` was accepted.
+pub(crate) fn first_time_ns(
+    reread: Reread<'_>,
+    from: u64,
+    to: u64,
+) -> Result<Option<u64>, QueueError> {
+    let mut found = None;
+    skim(reread, from, to, |record| {
+        found = Some(record.time_ns());
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
 }
 
 /// The topic of the message at `place`, if there is one.

@@ -17,7 +17,7 @@ fn refused(ran: Ran, code: i32, words: &[&str]) {
 fn arguments_that_cannot_be_are_named_before_anything_is_made() {
     let place = Place::new();
     let long = "x".repeat(256);
-    let cases: [(&str, &[&str], &str); 28] = [
+    let cases: [(&str, &[&str], &str); 46] = [
         ("publish", &[""], "empty"),
         ("publish", &[&long], "256 bytes"),
         ("publish", &["a..b"], "empty token at byte 2"),
@@ -42,7 +42,25 @@ fn arguments_that_cannot_be_are_named_before_anything_is_made() {
         ("consume", &["t", "--retries", "-1"], "-1"),
         ("consume", &["t", "--retry-delay", "5"], "unit"),
         ("consume", &["t", "--idle-exit", "soon"], "soon"),
-        ("consume", &["t", "--from", "middle"], "middle"),
+        ("consume", &["t", "--from", "middle"], "`earliest`, `latest` and the id"),
+        ("consume", &["t", "--from", "0123456789abcdef"], "the id of a message"),
+        ("consume", &["t", "--when-full", "refuse"], "--when-full"),
+        ("consume", &["t", "--retention-age", "7"], "unit"),
+        ("consume", &["t", "--retention-age", "0s"], "nothing would be kept"),
+        ("publish", &["t", "--retention-bytes", "0KiB"], "nothing would be kept"),
+        ("publish", &["t", "--retention-bytes", "10GB"], "KiB, MiB, GiB or TiB"),
+        ("relay", &["t", "--retention-bytes", "16777216TiB"], "more bytes than can be counted"),
+        ("relay", &["t", "--retention-age", "600000000000000y"], "large"),
+        ("publish", &["t", "--when-full", "wait"], "`refuse` and `block=D`"),
+        ("publish", &["t", "--when-full", "block"], "`refuse` and `block=D`"),
+        ("relay", &["t", "--when-full", "block="], "the time to wait"),
+        ("relay", &["t", "--when-full", "block=3"], "unit"),
+        ("publish", &["t", "--disk-bytes-max", "many"], "a whole number"),
+        ("publish", &["t", "--disk-bytes-max", "1MiB"], "`disk_bytes_max` = 1048576"),
+        ("consume", &["t", "--disk-bytes-max", "0"], "`disk_bytes_max` = 0"),
+        ("purge", &["a.>.b"], "wildcard"),
+        ("purge", &["t", "--retention-age", "soon"], "soon"),
+        ("purge", &[], "FILTER"),
         ("relay", &["a.*"], "wildcard"),
         ("peek", &["t", "--count", "0"], "0"),
         ("stat", &["more"], "more"),
@@ -76,6 +94,7 @@ fn a_directory_that_is_none_cannot_be_used() {
         ("relay", &["t"]),
         ("peek", &["t"]),
         ("stat", &[]),
+        ("purge", &["t"]),
         ("verify", &[]),
     ] {
         refused(place.run(command, rest), 4, &["queue", "not a directory"]);
@@ -140,7 +159,10 @@ fn headers_that_are_too_many_are_refused_with_their_line() {
 #[test]
 fn every_command_explains_itself() {
     let place = Place::new();
-    for command in ["publish", "consume", "relay", "peek", "stat", "verify"] {
+    for command in [
+        "publish", "consume", "relay", "peek", "stat", "purge", "verify", "repair", "backup",
+        "inspect",
+    ] {
         let ran = place.run(command, &["--help"]).ends(0);
         for word in ["Usage:", "Example", "Exit codes:", "--json"] {
             assert!(ran.text().contains(word), "{word} in the help of {command}");

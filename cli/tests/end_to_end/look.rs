@@ -1,6 +1,7 @@
 //! `peek`, `stat` and `verify`: what they say is so, and nothing changes under them.
 
 use super::{Place, Running, numbers, text_of};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +62,55 @@ fn stat_tells_what_waits_in_each_subscription_and_what_is_held() {
     let bases = log["segments"].as_array().unwrap().iter().map(|segment| segment["base"].as_u64());
     assert!(bases.is_sorted(), "{stat}");
     let text = place.run("stat", &[]).ends(0);
-    for word in ["some", "7", "held      2 messages", "closed in order"] {
+    for word in ["some", "7", "held        2 messages", "closed in order"] {
+        assert!(text.text().contains(word), "{word} in {}", text.text());
+    }
+}
+
+#[test]
+fn stat_tells_how_old_the_oldest_message_is_and_who_pins_the_log() {
+    let place = Place::new();
+    place.publish("unheard", "1");
+    let age = |stat: &Value| stat["oldest_age_ns"].as_u64().unwrap();
+    let first = place.stat();
+    assert_eq!(first["pinned_by"], json!({"topic": "unheard"}));
+    assert!(first["pinned_bytes"].as_u64() > Some(0) && age(&first) > 0);
+    assert!(place.run("stat", &[]).ends(0).text().contains("by the topic `unheard`"));
+    assert!(age(&first) < age(&place.stat()), "it grows older");
+    place.publish("t", text_of(&numbers(1, 10)));
+    place.run("consume", &["t", "--name", "some", "--count", "3"]).ends(0);
+    assert_eq!(place.drain("unheard"), ["1"]);
+    let second = place.stat();
+    assert_eq!(second["pinned_by"], json!({"subscription": "some"}));
+    assert!(second["pinned_bytes"].as_u64() > Some(0));
+    let text = place.run("stat", &[]).ends(0);
+    assert!(text.text().contains("by the subscription `some`"), "{}", text.text());
+    place.run("consume", &["t", "--name", "some", "--idle-exit", "50ms"]).ends(0);
+    let third = place.stat();
+    assert_eq!((&third["oldest_age_ns"], &third["pinned_by"]), (&Value::Null, &Value::Null));
+    assert_eq!(third["pinned_bytes"], 0);
+    assert!(place.run("stat", &[]).ends(0).text().contains("everything is settled"));
+}
+
+/// Promise: the state of the log is told, and a queue that was closed in order has all of it on the disk.
+#[test]
+fn stat_tells_the_checkpoint_the_disk_and_what_is_not_synced() {
+    let place = Place::new();
+    place.publish("t", text_of(&numbers(1, 10)));
+    let stat = place.stat();
+    let log = &stat["log"];
+    let number = |value: &Value| value.as_u64().unwrap();
+    assert!(0 < number(&log["checkpoint"]["position"]), "{stat}");
+    assert!(number(&log["checkpoint"]["position"]) <= number(&log["end"]));
+    assert!(0 < number(&log["checkpoint"]["age_ns"]));
+    assert_eq!(number(&log["end"]) - number(&log["durable"]), number(&log["unsynced_bytes"]));
+    assert!(0 < number(&log["disk_bytes"]));
+    assert!(["real", "nothing", "unknown"].contains(&log["file_system"]["sync"].as_str().unwrap()));
+    assert!(!log["file_system"]["name"].as_str().unwrap().is_empty());
+    let text = place.run("stat", &[]).ends(0);
+    for word in
+        ["checkpoint  up to position", "disk        ", "a sync ", "retained    from position"]
+    {
         assert!(text.text().contains(word), "{word} in {}", text.text());
     }
 }
@@ -80,7 +129,7 @@ fn damage(queue: &Path, needle: &[u8]) -> PathBuf {
 }
 
 #[test]
-fn verify_names_file_and_byte_of_a_damage_and_nobody_reads_past_it() {
+fn verify_names_file_and_byte_of_a_damage_and_nobody_hands_it_out() {
     let place = Place::new();
     place.publish("t", "first");
     place.publish("t", "a needle in the log");
@@ -96,10 +145,13 @@ fn verify_names_file_and_byte_of_a_damage_and_nobody_reads_past_it() {
     assert_eq!(found["whole"], false);
     assert!(damage["file"].as_str().unwrap().ends_with(name), "{found}");
     assert!(damage["byte"].as_u64().unwrap() > 0);
-    for (command, rest) in [("publish", &["t"][..]), ("consume", &["t"]), ("stat", &[])] {
+    for (command, rest) in [("peek", &["t"][..]), ("consume", &["t"])] {
         let ran = place.run(command, rest).ends(4);
         assert!(ran.err.contains(name), "{command}: {}", ran.err);
+        assert!(!ran.text().contains("needle in the log"), "{command}: {}", ran.text());
     }
+    // Whatever of the others was handled: the damaged one is not settled.
+    assert!(place.ready() > 0);
 }
 
 #[test]
@@ -153,11 +205,18 @@ fn inspect_shows_files_frames_and_records_and_goes_on_over_damage() {
     let from = spoilt[0]["position"].to_string();
     let rows = place.run("inspect", &["--frames", "--from", &from, "--count", "2"]).ends(1);
     assert_eq!(rows.lines().len(), 3, "{}", rows.text());
-    place.run("inspect", &[]).ends(4);
+    let sum = |segments: &[Value], key: &str| -> u64 {
+        segments.iter().map(|segment| segment[key].as_u64().unwrap()).sum()
+    };
+    let segments = place.run("inspect", &["--json"]).ends(1).objects();
+    assert_eq!((sum(&segments, "not_whole"), segments.len()), (1, 3));
+    assert_eq!(sum(&segments, "frames") + 1, frames.len() as u64);
+    place.run("inspect", &["--records"]).ends(4);
     place.run("repair", &[]).ends(1);
     let segments = place.run("inspect", &["--json"]).ends(0).objects();
-    assert_eq!(segments.len(), 3);
+    assert_eq!((sum(&segments, "not_whole"), segments.len()), (0, 3));
     let records = place.run("inspect", &["--records", "--json"]).ends(0).objects();
+    assert_eq!(sum(&segments, "records"), records.len() as u64);
     let messages = records.iter().filter(|record| record["kind"] == "message");
     assert_eq!(messages.count(), 40);
     assert_eq!((&records[0]["kind"], &records[0]["name"]), (&"topic".into(), &"t".into()));
@@ -181,6 +240,32 @@ fn a_backup_is_a_queue_by_itself() {
     assert_eq!(place.drain("t"), numbers(1, 3));
 }
 
+/// Promise: beside an owner what only the owner knows has no key, where a zero would be taken for an answer.
+#[test]
+fn stat_beside_an_owner_does_not_tell_what_only_the_owner_knows() {
+    let place = Place::new();
+    place.publish("t", text_of(&numbers(1, 2)));
+    let script = "echo begun; read line < go";
+    let go = place.pipe("go");
+    let mut owner =
+        Running::start(place.command("consume", &["t", "--count", "1", "--exec", script]));
+    assert_eq!(owner.line(), "begun");
+    let stat = place.stat();
+    let own = &stat["subscriptions"][0];
+    assert_eq!((&stat["live"], &own["ready"]), (&true.into(), &2.into()), "{stat}");
+    let known = |object: &Value, key: &str| object.as_object().unwrap().contains_key(key);
+    assert!(!known(own, "in_flight") && known(own, "delayed"), "{stat}");
+    for key in ["disk_bytes_max", "last_sync_age_ns", "poisoned"] {
+        assert!(!known(&stat, key) && !known(&stat["log"], key), "{key}");
+    }
+    let text = place.run("stat", &[]).ends(0);
+    let row: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(row, ["t", "t", "2", "?", "0"]);
+    fs::write(go, "go\n").unwrap();
+    owner.finish().ends(0);
+    assert_eq!(place.stat()["subscriptions"][0]["in_flight"], 0);
+}
+
 /// Promise: while a publisher has the queue open, all that only looks shows what it has published, and a copy is made of it.
 #[test]
 fn peek_stat_inspect_and_backup_stand_beside_an_owner() {
@@ -191,6 +276,8 @@ fn peek_stat_inspect_and_backup_stand_beside_an_owner() {
     owner.line();
     let stat = place.stat();
     assert_eq!((&stat["live"], &stat["clean"]), (&true.into(), &false.into()));
+    assert_eq!((&stat["held"], &stat["pinned_by"]), (&6.into(), &json!({"topic": "t"})));
+    assert!(stat["log"]["checkpoint"]["position"].as_u64() < stat["log"]["end"].as_u64());
     assert_eq!(place.run("peek", &["t"]).ends(0).lines(), numbers(1, 6));
     assert!(place.run("stat", &[]).ends(0).text().contains("open: what is in hands"));
     for what in ["--segments", "--frames", "--records"] {

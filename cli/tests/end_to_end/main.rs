@@ -7,6 +7,7 @@
 mod bad_input;
 mod commands;
 mod crash;
+mod keep;
 mod look;
 mod round_trip;
 mod stop;

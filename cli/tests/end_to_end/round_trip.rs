@@ -3,7 +3,6 @@
 use super::{Place, Running, numbers, ran, text_of};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use std::process::Stdio;
 
 #[test]
 fn synced_lines_come_out_in_order() {
@@ -124,16 +123,19 @@ fn no_input_is_no_message() {
 fn latest_takes_only_what_nobody_has_taken_and_what_comes() {
     let place = Place::new();
     place.publish("t", "1\n2");
-    let args = ["t", "--name", "first", "--idle-exit", "100ms"];
-    assert_eq!(place.run("consume", &args).ends(0).lines(), ["1", "2"]);
-    let args = ["t", "--name", "second", "--idle-exit", "100ms"];
-    assert_eq!(place.run("consume", &args).ends(0).lines(), [""; 0]);
-    let args = ["t", "--name", "third", "--from", "earliest", "--idle-exit", "100ms"];
-    assert_eq!(place.run("consume", &args).ends(0).lines(), ["1", "2"]);
+    let take = |name: &str, rest: &[&str]| {
+        let args = ["t", "--name", name, "--idle-exit", "100ms", "--retention-bytes", "1GiB"];
+        let ran = place.run("consume", &[&args, rest].concat()).ends(0);
+        ran.lines().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(take("first", &[]), ["1", "2"]);
+    assert_eq!(take("second", &[]), [""; 0]);
+    let earliest = ["--from", "earliest"];
+    assert_eq!(take("third", &earliest), ["1", "2"]);
     // Where it begins counts only when the subscription is made.
-    assert_eq!(place.run("consume", &args).ends(0).lines(), [""; 0]);
+    assert_eq!(take("third", &earliest), [""; 0]);
     place.publish("t", "3");
-    assert_eq!(place.run("consume", &args).ends(0).lines(), ["3"]);
+    assert_eq!(take("third", &earliest), ["3"]);
 }
 
 /// Exactly as many lines as were asked for, whatever the number of workers; the rest is neither lost nor repeated.
@@ -190,9 +192,19 @@ fn a_relay_prints_its_input_and_tells_what_it_took() {
 fn colours_and_progress_stay_away_from_files() {
     let place = Place::new();
     place.publish("t", "1");
-    let mut command = place.command("stat", &["--help"]);
-    command.env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1").stderr(Stdio::piped());
-    for ran in [ran(command), place.run("stat", &[]), place.run("verify", &[])] {
-        assert!(!ran.ends(0).out.contains(&0x1b));
+    let cases: [(&str, &[&str]); 7] = [
+        ("stat", &["--help"]),
+        ("stat", &[]),
+        ("verify", &[]),
+        ("inspect", &["--frames"]),
+        ("inspect", &["--records"]),
+        ("backup", &["copy"]),
+        ("purge", &["t"]),
+    ];
+    for (command, rest) in cases {
+        let mut command = place.command(command, rest);
+        command.env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1");
+        let ran = ran(command).ends(0);
+        assert!(!ran.out.contains(&0x1b) && !ran.err.contains('\x1b'), "{ran:?}");
     }
 }

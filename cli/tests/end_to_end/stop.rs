@@ -18,6 +18,7 @@ fn a_second_owner_is_turned_away_and_told_who_is_there() {
         ("relay", &["t"]),
         ("verify", &[]),
         ("repair", &[]),
+        ("purge", &["t"]),
     ] {
         let ran = place.run(command, rest).ends(3);
         assert!(ran.err.contains(&pid), "{command}: {}", ran.err);
@@ -77,6 +78,9 @@ fn a_reader_that_goes_away_ends_what_only_prints() {
     let mut peek = Running::start(place.command("peek", &["t", "--count", "40000", "--json"]));
     peek.line();
     peek.hang_up().ends(0);
+    let mut inspect = Running::start(place.command("inspect", &["--records"]));
+    inspect.line();
+    inspect.hang_up().ends(0);
     let args = ["t", "--receipts", "--file", &place.file("input", text_of(&numbers(1, 40_000)))];
     let mut publisher = Running::start(place.command("publish", &args));
     publisher.line();

@@ -4,21 +4,29 @@
 //! holds the directory's lock while it lives, so that what it shows stays true. Where an owner is at work it shows a moment of
 //! the owner's log instead: what is in hands counts as ready, and settlements are missing for as long as the owner lets them
 //! linger.
+//!
+//! What only the owner knows is not here: its limit on the disk, when it last synced, whether a sync has failed, and how far the
+//! log is durable beyond what its frames say.
 
 use super::envelope;
-use super::keeper::replayed;
+use super::keeper::{pinned_by, replayed};
+use super::retention::Pinned;
+use crate::clock::{Clock as _, SystemClock};
 use crate::error::{OpenError, QueueError};
-use crate::log::{Archive, Backup, LogError, Position, RecordRef, SegmentInfo};
+use crate::log::{
+    Archive, Backup, Checkpoint, FileSystem, LogError, Position, RecordRef, SegmentInfo,
+};
 use crate::message::{Envelope, MessageId};
 use crate::queue::QueueDepth;
 use crate::queue::records::{self, Read};
-use crate::queue::replay::{Replay, ReplayedTopic};
+use crate::queue::replay::{Pin, Replay, ReplayedTopic, first_time_ns};
 use crate::queue::routes::Filter;
 use crate::queue::window::storage;
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 /// A persistent queue, looked at from outside: at rest, or a moment of one that is open.
 pub struct Inspection {
@@ -38,9 +46,9 @@ pub struct RecordInfo<'a> {
     pub bytes: u64,
     /// When it was appended, in nanoseconds since the Unix epoch.
     pub time_ns: u64,
-    /// `message`, `topic`, `subscribe`, `unsubscribe`, `settle`, or `unknown`.
+    /// `message`, `topic`, `subscribe`, `unsubscribe`, `settle`, `purge`, or `unknown`.
     pub kind: &'static str,
-    /// Of a message or topic the topic, of a subscription its name.
+    /// Of a message or topic the topic, of a subscription its name, of a purge its filter.
     pub name: &'a str,
     /// How many messages a settlement speaks of.
     pub count: u64,
@@ -83,6 +91,21 @@ impl Inspection {
         self.archive.segments()
     }
 
+    /// Bytes of disk that the files in its directory take, as the file system counts them: segments, those prepared ahead
+    /// too, and checkpoints.
+    ///
+    /// # Errors
+    ///
+    /// The directory could not be read.
+    pub fn disk_bytes(&self) -> Result<u64, LogError> {
+        self.archive.disk_bytes()
+    }
+
+    /// Where its log begins.
+    pub fn start(&self) -> Position {
+        self.archive.start()
+    }
+
     /// Where its log ends.
     pub fn end(&self) -> Position {
         self.archive.end()
@@ -96,6 +119,55 @@ impl Inspection {
     /// Has somebody got it open? Then this is a moment of it.
     pub fn is_live(&self) -> bool {
         self.archive.is_live()
+    }
+
+    /// How long ago the oldest message was accepted that is unsettled or held; none if there is none. By this machine's
+    /// clock: zero for what was accepted in its future.
+    ///
+    /// # Errors
+    ///
+    /// The log could not be read.
+    pub fn oldest_age(&self) -> Result<Option<Duration>, QueueError> {
+        let (watermark, pin) = self.replay.watermark();
+        if pin == Pin::None {
+            return Ok(None);
+        }
+        let reread = |from| self.archive.reader(from);
+        let accepted_ns = first_time_ns(&reread, watermark, self.replay.at)?;
+        Ok(accepted_ns.map(age))
+    }
+
+    /// Who has yet to settle that message.
+    pub fn pinned_by(&self) -> Pinned {
+        pinned_by(&self.replay, self.replay.watermark().1)
+    }
+
+    /// Bytes of the log from that message on: they cannot be reclaimed before it is settled.
+    pub fn pinned_bytes(&self) -> u64 {
+        match self.replay.watermark() {
+            (_, Pin::None) => 0,
+            (watermark, _) => records::place(self.end()).saturating_sub(watermark),
+        }
+    }
+
+    /// The position of the earliest message that a new subscription can get.
+    pub fn retained_from(&self) -> u64 {
+        self.replay.retained
+    }
+
+    /// The newest whole checkpoint.
+    pub fn checkpoint(&self) -> Option<Arc<Checkpoint>> {
+        self.archive.checkpoint()
+    }
+
+    /// How long ago it was written.
+    pub fn checkpoint_age(&self) -> Option<Duration> {
+        self.archive.checkpoint().map(|checkpoint| age(checkpoint.created_ns()))
+    }
+
+    /// What the queue lies on, and what a sync is worth there.
+    pub fn file_system(&self) -> FileSystem {
+        self.archive.file_system()
     }
 
     /// Copies it to `to`, a new directory, where it opens by itself; beside an owner, the moment that this shows.
@@ -226,6 +298,10 @@ impl Inspection {
         let read = topic.map(|topic| envelope(&record, &topic.topic, self.archive.id() as u64));
         Ok(read.and_then(Result::ok))
     }
+}
+
+fn age(then_ns: u64) -> Duration {
+    Duration::from_nanos(SystemClock::new().now_ns().saturating_sub(then_ns))
 }
 
 /// Who may do something about it: another owner, or the settings, or the directory.

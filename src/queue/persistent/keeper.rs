@@ -29,27 +29,28 @@
 //!
 //! # Locks
 //!
-//! The follower's, then the queue's, then a window's. Whoever holds the follower's knows that nothing is reclaimed.
+//! The follower's, then the sources' `writing`, then the queue's, then a window's. Whoever holds the follower's knows that nothing is reclaimed.
 //!
 //! # Limits
 //!
 //! Where nothing but settlements gets in, they may use what is kept for them, a segment; what does not fit there waits in the
-//! windows, and comes again after a crash.
+//! windows until a checkpoint that makes room has it, and comes again after a crash before that.
 
 use super::retention::{Keep, Pinned, Retention, StorageStats, WhenFull};
 use super::{CLOSED, OPEN, Shared, not_appended};
 use crate::error::QueueError;
 use crate::event::EventCount;
+use crate::log::fault::Fault;
 use crate::log::{Budget, Checkpoint, Log, Position, Reader};
 use crate::queue::backlog::Bounds;
 use crate::queue::checkpoint;
-use crate::queue::records::{self, Encoded};
+use crate::queue::records::{self, Encoded, Settled};
 use crate::queue::refusal::Refusal;
-use crate::queue::replay::{Pin, Replay, skim};
+use crate::queue::replay::{Pin, Replay, first_time_ns};
 use crate::queue::routes::Filter;
 use crate::queue::window::{Purge, storage};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Weak, thread};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How long what changed may wait for a checkpoint.
@@ -168,6 +169,13 @@ impl Keeping {
         }
     }
 
+    /// The log refused a record of the queue's own: what waits for it may be all that the keeper needs to know.
+    pub(super) fn want_room_to_settle(&self) {
+        self.full.store(true, Ordering::Relaxed); // [relaxed]
+        self.looked.store(0, Ordering::Relaxed); // [relaxed]
+        self.wake.notify_all();
+    }
+
     /// The queue has closed: the thread looks, and ends.
     pub(super) fn end(&self) {
         self.wake.notify_all();
@@ -263,23 +271,81 @@ impl Shared {
         }
     }
 
+    /// A full log takes no settlement; the checkpoint that makes room takes them instead.
     fn try_keep(&self, follower: &mut Follower, because: Because) -> Result<(), QueueError> {
+        if !self.keeping.is_full() {
+            return self.keep_with(follower, because, &[]).map(drop);
+        }
+        // First: what is refused from here on makes the keeper look once more. And only by a pass that knows of the want.
+        let committed = records::place(self.log.committed());
+        self.keeping.looked.store(committed, Ordering::Relaxed); // [relaxed]
+        let sources: Vec<_> = self.state.lock().subscriptions.values().cloned().collect();
+        let _writing: Vec<_> = sources.iter().map(|source| source.writing.lock()).collect();
+        let taken = sources
+            .iter()
+            .map(|source| (source.identity.number, source.window.lock().take_unwritten()));
+        let taken: Vec<_> = taken.collect();
+        let outcome = self.keep_with(follower, because, &taken);
+        if outcome.is_err() {
+            self.keeping.looked.store(0, Ordering::Relaxed); // [relaxed]
+        }
+        let in_both = matches!(outcome, Ok(true));
+        for (source, (number, unwritten)) in sources.iter().zip(taken) {
+            // A subscription whose record stands behind a neighbour's gap is not in the sum yet. Written later as well,
+            // settlements change nothing more.
+            let are_safe = in_both && number < follower.replay.next_subscription;
+            source.window.lock().lay_back(if are_safe { Vec::new() } else { unwritten });
+        }
+        outcome.map(drop)
+    }
+
+    /// The same with settlements that are not in the log. Are they in both checkpoints now?
+    fn keep_with(
+        &self,
+        follower: &mut Follower,
+        because: Because,
+        unwritten: &[(u32, Vec<Settled>)],
+    ) -> Result<bool, QueueError> {
         let (keeping, committed) = (&self.keeping, self.log.committed());
-        follower.replay.follow(committed, &|from| self.log.reader(from))?;
+        self.fold(follower, committed)?;
+        let reread = |from| self.log.reader(from);
+        let at = follower.replay.at;
+        for (number, entries) in unwritten {
+            follower.replay.settle(*number, entries, at, &reread)?;
+        }
         self.raise(follower)?;
-        keeping.looked.store(records::place(committed), Ordering::Relaxed); // [relaxed]
+        let mut in_both = false;
         let reclaimable = records::place(self.log.start()) < follower.replay.retained;
         if because == Because::Due || reclaimable {
             let mut older = follower.written;
             self.write_checkpoint(follower)?;
-            if reclaimable && older < follower.replay.retained {
+            if reclaimable && self.log.has_planted(Fault::TrimsByNewest) {
+                older = follower.replay.retained;
+            } else if reclaimable && older < follower.replay.retained {
                 // Only what both checkpoints can do without may go.
                 older = follower.replay.retained;
                 self.write_checkpoint(follower)?;
+                in_both = true;
             }
-            self.reclaim(older)?;
+            if self.reclaim(older)? {
+                // If that was not enough, there may be more.
+                keeping.looked.store(0, Ordering::Relaxed); // [relaxed]
+            }
         }
-        Ok(())
+        Ok(in_both)
+    }
+
+    /// Brings the follower up to `committed`.
+    fn fold(&self, follower: &mut Follower, committed: Position) -> Result<(), QueueError> {
+        let reread = |from| self.log.reader(from);
+        if self.log.has_planted(Fault::SaysMoreThanFolded) {
+            let at = records::place(committed);
+            let short = Position::from_u64(at.saturating_sub(1_024)).unwrap_or(committed);
+            follower.replay.follow(short, &reread)?;
+            follower.replay.at = follower.replay.at.max(at);
+            return Ok(());
+        }
+        follower.replay.follow(committed, &reread).map(drop)
     }
 
     /// Raises what is retained as far as may be.
@@ -311,14 +377,20 @@ impl Shared {
         let bases: Vec<Position> = bases.collect();
         let Retention { keep_for, keep_bytes } = self.keeping.keep.retention;
         let keeps = keep_for.is_some() || keep_bytes.is_some();
-        if !keeps || self.keeping.is_full() {
+        if !keeps {
             return Ok(bases.last().map_or(replay.retained, |&base| records::place(base)));
         }
         let by_bytes = keep_bytes.map_or(0, |bytes| replay.at.saturating_sub(bytes));
         let kept_ns = keep_for.map(crate::clock::saturating_ns);
         let old_ns = kept_ns.map(|ns| self.context.clock.now_ns().saturating_sub(ns));
         let mut allowed = replay.retained;
-        for base in bases {
+        // Room is wanted: the oldest file goes, and the next one if it still is.
+        let mut wanted = self.keeping.is_full();
+        for base in bases.into_iter().filter(|&base| replay.retained < records::place(base)) {
+            if std::mem::take(&mut wanted) {
+                allowed = records::place(base);
+                continue;
+            }
             let too_many = keep_bytes.is_some() && records::place(base) <= by_bytes;
             let too_old = match old_ns {
                 Some(old_ns) if !too_many => {
@@ -336,12 +408,8 @@ impl Shared {
 
     /// When the first message at or behind `place` was accepted.
     fn first_time_ns(&self, place: Position) -> Result<Option<u64>, QueueError> {
-        let (mut found, end) = (None, records::place(self.log.committed()));
-        skim(&|from| self.log.reader(from), records::place(place), end, |record| {
-            found = Some(record.time_ns());
-            ControlFlow::Break(())
-        })?;
-        Ok(found)
+        let end = records::place(self.log.committed());
+        first_time_ns(&|from| self.log.reader(from), records::place(place), end)
     }
 
     fn write_checkpoint(&self, follower: &mut Follower) -> Result<(), QueueError> {
@@ -353,9 +421,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes the segments below `place`, which nobody needs.
-    fn reclaim(&self, place: u64) -> Result<(), QueueError> {
-        let Some(place) = Position::from_u64(place) else { return Ok(()) };
+    /// Removes the segments below `place`, which nobody needs. Were there any?
+    fn reclaim(&self, place: u64) -> Result<bool, QueueError> {
+        let Some(place) = Position::from_u64(place) else { return Ok(false) };
         let sources: Vec<_> = self.state.lock().subscriptions.values().cloned().collect();
         sources.iter().for_each(|source| source.window.lock().pass_below(place));
         let trimmed = self.log.trim(place).map_err(|error| storage("reclaim segments", error))?;
@@ -365,7 +433,7 @@ impl Shared {
             // Publishers that wait for room.
             self.context.progress.notify_all();
         }
-        Ok(())
+        Ok(trimmed.segments > 0)
     }
 
     /// Tries until there is room, for as long as the policy says.
@@ -460,13 +528,15 @@ impl Shared {
             retained_from: follower.replay.retained,
             checkpoint: checkpoint.as_ref().map(|one| records::place(one.replay_from())),
             checkpoint_age: checkpoint.as_ref().map(|one| age(one.created_ns())),
+            longest_in_hand: self.inflight.held().map(|held| age(held.since_ns)).max(),
             reclaimed_bytes: self.keeping.reclaimed.load(Ordering::Relaxed), // [relaxed]
             failure: followed.err().or_else(|| self.keeping.failure.lock().clone()),
         }
     }
 }
 
-fn pinned_by(replay: &Replay, pin: Pin) -> Pinned {
+/// Who that is, by name.
+pub(super) fn pinned_by(replay: &Replay, pin: Pin) -> Pinned {
     let found = match pin {
         Pin::None => None,
         Pin::Subscription(number) => {

@@ -34,6 +34,7 @@
 //! The log's disk limit; `buffer` messages in a window; `max_size` deliveries where it is set.
 
 mod beginning;
+mod inflight;
 mod inspect;
 mod keeper;
 #[cfg(test)]
@@ -54,7 +55,7 @@ use crate::message::{Envelope, Head, Message, MessageId, Topic};
 #[cfg(feature = "async")]
 use crate::queue::DurableWait;
 use crate::queue::gate::Gate;
-use crate::queue::records::{self, Encoded, Outcome, Settled};
+use crate::queue::records::{self, Encoded};
 use crate::queue::refusal::{Refusal, not_appended, not_synced};
 use crate::queue::replay::{Identity, Replay};
 use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
@@ -65,6 +66,7 @@ use crate::queue::{
     Subscription, SubscriptionDepth,
 };
 use crate::sync::{Arc, AtomicI64, AtomicU8, AtomicU64, Mutex, Ordering, thread};
+use inflight::Inflight;
 use keeper::{Follower, Keeping, keep_up};
 use smallvec::{SmallVec, smallvec};
 use source::PersistentSource;
@@ -112,6 +114,7 @@ struct Shared {
     gate: Gate,
     /// Wakes the thread that writes lingering settlements.
     lingering: Arc<EventCount>,
+    inflight: Arc<Inflight>,
     keeping: Arc<Keeping>,
 }
 
@@ -140,6 +143,7 @@ impl PersistentQueue {
     ) -> Result<Self, QueueError> {
         let log = Arc::new(log);
         let follower = Follower::open(&log)?;
+        let inflight = Inflight::open(&log, keep.crashes_max)?;
         // The low half of a number that is random as a whole.
         let incarnation = log.id() as u64;
         let replay = follower.replay.clone();
@@ -155,6 +159,7 @@ impl PersistentQueue {
             stage: AtomicU8::new(OPEN),
             gate: Gate::new(),
             lingering: Arc::new(EventCount::new()),
+            inflight: Arc::new(inflight),
             keeping: Arc::new(Keeping::new(follower, keep)),
         });
         shared.restore(&replay);
@@ -256,6 +261,9 @@ impl Shared {
         let appended = self.log.append(&Record { tag, topic, time_ns, parts: &parts }, budget);
         match &appended {
             Ok(appended) => self.wake(appended),
+            Err(AppendError::Full) if budget == Budget::Settle => {
+                self.keeping.want_room_to_settle();
+            }
             Err(AppendError::Full) => self.keeping.want_room(self.log.committed()),
             Err(_) => {}
         }
@@ -400,30 +408,6 @@ impl Shared {
             [one] => self.log.append(one, Budget::Publish)?,
             many => self.log.append_batch(many, Budget::Publish)?,
         })
-    }
-
-    /// Writes the dead letter and the settlement of the message that it was in one frame.
-    fn bury(&self, letter: &Message, number: u32, position: u64) -> Result<(), Refusal> {
-        let entry = self.topic(DEAD_LETTERS, Budget::Settle)?;
-        let settled = [Settled { position, outcome: Outcome::Dead }];
-        let settle = Encoded::settle(number, &settled);
-        let head = letter.encode_head();
-        let (letter_parts, settle_parts): ([&[u8]; 2], [&[u8]; 1]) =
-            ([&head, letter.payload()], [&settle.body]);
-        let time_ns = self.context.clock.now_ns();
-        let tag = records::message_tag(letter.urgency());
-        let appended = self.log.append_batch(
-            &[
-                Record { tag, topic: entry.number, time_ns, parts: &letter_parts },
-                Record { tag: settle.tag, topic: settle.topic, time_ns, parts: &settle_parts },
-            ],
-            Budget::Settle,
-        )?;
-        entry.count_published(1);
-        let matched = entry.routes.load().iter().map(|source| source.count_ahead(1)).count();
-        self.count(if entry.is_claimed() { matched as i64 } else { 1 });
-        self.wake(&appended);
-        Ok(())
     }
 
     /// The oldest held messages that match, `count` at most. Reads the log from its start.

@@ -54,6 +54,8 @@ pub(crate) struct Keep {
     pub(crate) retention: Retention,
     pub(crate) when_full: WhenFull,
     pub(crate) checkpoint_bytes: u64,
+    /// At how many crashes a message may be in hand.
+    pub(crate) crashes_max: u32,
 }
 
 /// What keeps a persistent queue's files from being reclaimed.
@@ -88,6 +90,8 @@ pub struct StorageStats {
     pub checkpoint: Option<u64>,
     /// How old that is.
     pub checkpoint_age: Option<Duration>,
+    /// How long the message that has been longest in a worker's hand is there.
+    pub longest_in_hand: Option<Duration>,
     /// Bytes of disk reclaimed since the queue was opened.
     pub reclaimed_bytes: u64,
     /// Why the last checkpoint, or reclaiming, failed, if it did.

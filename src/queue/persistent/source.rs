@@ -12,6 +12,7 @@
 //! The count of what lies ahead is [relaxed]: no data is read on its word. So is `verdict`: one word that says itself what
 //! it is about.
 
+use super::inflight::{Held, Inflight};
 use super::{CLOSED, Entry, OPEN, Shared, envelope};
 use crate::error::QueueError;
 use crate::event::EventCount;
@@ -37,6 +38,7 @@ pub(super) struct PersistentSource {
     context: Arc<Context>,
     log: Arc<Log>,
     lingering: Arc<EventCount>,
+    inflight: Arc<Inflight>,
     /// How many messages the window has yet to read; see the page on counts.
     ahead: AtomicI64,
     pub(super) window: Mutex<Window>,
@@ -62,6 +64,7 @@ impl PersistentSource {
             context: Arc::clone(&queue.context),
             log: Arc::clone(&queue.log),
             lingering: Arc::clone(&queue.lingering),
+            inflight: Arc::clone(&queue.inflight),
             ahead: AtomicI64::new(ahead as i64),
             window: Mutex::new(window),
             writing: Mutex::new(()),
@@ -149,26 +152,39 @@ impl PersistentSource {
 
     /// The next message's record, and how it is leased.
     fn take(&self, queue: &Shared) -> Result<Option<(RecordRef, Lease)>, LogError> {
-        let mut window = self.window.lock();
-        let now_ns = || self.context.clock.now_ns();
-        let Some(next) = self.reading(queue, |mine| window.take(now_ns, mine))? else {
-            return Ok(None);
-        };
-        drop(window);
-        Ok(Some(match next {
-            Next::Fresh(record) => {
-                let place = records::place(record.position());
-                let redelivered = record.position() < self.log.recovery().crashed;
-                (record, Lease { place, attempt: 1, redelivered, shard: 0 })
+        loop {
+            let mut window = self.window.lock();
+            let now_ns = || self.context.clock.now_ns();
+            let Some(next) = self.reading(queue, |mine| window.take(now_ns, mine))? else {
+                return Ok(None);
+            };
+            drop(window);
+            let (place, waiting) = match next {
+                Next::Fresh(record) => {
+                    let place = records::place(record.position());
+                    let redelivered = record.position() < self.log.recovery().crashed;
+                    return Ok(Some((record, Lease { place, attempt: 1, redelivered, shard: 0 })));
+                }
+                Next::Due(place, waiting) => (place, waiting),
+            };
+            let position = Position::from_u64(place).unwrap_or(self.log.start());
+            match self.log.record(position) {
+                Ok(record) => {
+                    let Waiting { attempt, redelivered, .. } = waiting;
+                    return Ok(Some((record, Lease { place, attempt, redelivered, shard: 0 })));
+                }
+                // An unsettled message pins its segment: this one was purged after it was taken out of the window, or the
+                // subscription has ended. Given back, it would come first and fail for ever.
+                Err(LogError::Expired { .. }) => {
+                    self.window.lock().settled_elsewhere();
+                    queue.count(-1);
+                }
+                Err(error) => {
+                    self.window.lock().release(place, waiting);
+                    return Err(error);
+                }
             }
-            Next::Due(place, waiting) => {
-                let position = Position::from_u64(place).unwrap_or(self.log.start());
-                let read = self.log.record(position);
-                let record = read.inspect_err(|_| self.window.lock().release(place, waiting))?;
-                let Waiting { attempt, redelivered, .. } = waiting;
-                (record, Lease { place, attempt, redelivered, shard: 0 })
-            }
-        }))
+        }
     }
 
     /// A record that cannot be read is not skipped in silence: its bytes go to the dead letters with the reason.
@@ -185,6 +201,13 @@ impl PersistentSource {
         let (topic, accepted_ns) = (topic.clone(), record.time_ns());
         let envelope = Arc::new(Envelope { id, topic, message, accepted_ns });
         self.give_up(queue, &envelope, lease, &error.to_string())
+    }
+
+    /// Why the message is not handed out any more, if it was in hand at too many crashes.
+    fn poison(&self, envelope: &Envelope, lease: &Lease) -> Option<String> {
+        let crashes = self.inflight.poison(self.identity.number, lease.place)?;
+        let may_go = envelope.topic().as_str() != DEAD_LETTERS;
+        may_go.then(|| format!("the process died {crashes} times while it was handled"))
     }
 
     /// Gives the message to the dead letters, or keeps it if they have no room.
@@ -358,7 +381,10 @@ impl Source for PersistentSource {
             let topic = queue.topics.with_number(record.topic(), |entry| entry.topic.clone());
             let Some(topic) = topic else { continue };
             match envelope(&record, &topic, queue.incarnation) {
-                Ok(envelope) => return Ok(Some(Leased { envelope, lease })),
+                Ok(envelope) => match self.poison(&envelope, &lease) {
+                    None => return Ok(Some(Leased { envelope, lease })),
+                    Some(reason) => self.give_up(&queue, &envelope, &lease, &reason)?,
+                },
                 Err(error) => self.quarantine(&queue, &record, &topic, &lease, &error)?,
             }
         }
@@ -404,6 +430,15 @@ impl Source for PersistentSource {
             Resolved::Retry { due_ns } => self.retry(&queue, envelope, lease, due_ns),
             Resolved::Dead { reason } => self.give_up(&queue, envelope, lease, &reason),
         }
+    }
+
+    fn taken(&self, lease: &Lease, since_ns: u64) {
+        let (subscription, place) = (self.identity.number, lease.place);
+        self.inflight.take(lease.shard - 1, Held { subscription, place, since_ns });
+    }
+
+    fn laid_down(&self, lease: &Lease) {
+        self.inflight.lay_down(lease.shard - 1);
     }
 
     fn has_more(&self) -> bool {
