@@ -4,6 +4,7 @@
 //! reads the cell. A position that no sync covered is seen as such; two syncs at a time, or a reader that the sync is not
 //! ordered before, are reported by loom.
 #![cfg(loom)]
+#![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -4,6 +4,7 @@
 //! with the rules of `src/queue/window.rs` (read on if nothing is ready and there is room, two at a time at most), and
 //! the calls are those of `Shared::wake`, `PersistentSource` and `Subscriber::recv` in their order. Frames are 32 bytes.
 #![cfg(loom)]
+#![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
 
 use loom::sync::atomic::AtomicU32;
 use loom::sync::{Arc, Mutex};

@@ -59,13 +59,13 @@ fn a_full_disk_limit_refuses_lines_at_once_or_after_the_time_to_wait() {
     let line = "x".repeat(1 << 20);
     for policy in ["refuse", "block=1ms"] {
         let place = Place::new();
-        let file = place.file("input", format!("{line}\n").repeat(70));
-        let args = ["t", "--file", &file, "--disk-bytes-max", "129MiB", "--when-full", policy];
+        let file = place.file("input", format!("{line}\n").repeat(140));
+        let args = ["t", "--file", &file, "--disk-bytes-max", "193MiB", "--when-full", policy];
         let ran = place.run("publish", &args).ends(4);
         assert!(ran.err.contains("refused: queue is full"), "{}", ran.err);
         let taken = place.stat()["held"].as_u64().unwrap();
         assert!(ran.err.contains(&format!("lines {} to", taken + 1)), "{taken} {}", ran.err);
-        assert!((1..70).contains(&taken));
+        assert!((1..140).contains(&taken));
     }
 }
 
