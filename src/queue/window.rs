@@ -79,6 +79,15 @@ pub(crate) enum Next {
     Due(u64, Waiting),
 }
 
+/// Which messages are a subscription's own.
+pub(crate) trait Sieve {
+    /// Can a message of that topic be? All that wait in the window are of topics that can: so a segment of others is passed
+    /// whole.
+    fn may_take(&mut self, topic: u32) -> bool;
+    /// Is this one?
+    fn takes(&mut self, record: &RecordRef) -> bool;
+}
+
 pub(crate) struct Window {
     reader: Reader,
     pending: VecDeque<u64>,
@@ -124,7 +133,7 @@ impl Window {
     pub(crate) fn take(
         &mut self,
         now_ns: impl FnOnce() -> u64,
-        mine: impl FnMut(&RecordRef) -> bool,
+        mine: impl Sieve,
     ) -> Result<Option<Next>, LogError> {
         let due = match self.exceptions.next_due_ns() {
             None => None,
@@ -144,15 +153,13 @@ impl Window {
     }
 
     /// Reads on in the log while there is room. Returns how many messages became ready.
-    pub(crate) fn pump(
-        &mut self,
-        mut mine: impl FnMut(&RecordRef) -> bool,
-    ) -> Result<usize, LogError> {
+    pub(crate) fn pump(&mut self, mut mine: impl Sieve) -> Result<usize, LogError> {
         let mut found = 0;
         while found < PUMP_MAX && self.has_room() {
             self.jump();
-            let Some(record) = self.reader.next()? else { break };
-            if self.hands_out(&record) && records::is_message(record.tag()) && mine(&record) {
+            let mut wanted = |tag, topic| records::is_message(tag) && mine.may_take(topic);
+            let Some(record) = self.reader.next_skipping(&mut wanted)? else { break };
+            if self.hands_out(&record) && records::is_message(record.tag()) && mine.takes(&record) {
                 self.ready.push_back(record);
                 found += 1;
             }

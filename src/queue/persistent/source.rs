@@ -23,7 +23,7 @@ use crate::queue::records::{self, Outcome};
 use crate::queue::replay::{Identity, skim};
 use crate::queue::routes::Filter;
 use crate::queue::waking;
-use crate::queue::window::{Next, Purge, Waiting, Window, storage};
+use crate::queue::window::{Next, Purge, Sieve, Waiting, Window, storage};
 use crate::queue::{
     Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
@@ -48,6 +48,27 @@ pub(super) struct PersistentSource {
     /// The topic last asked about, and whether the filter takes it: see [`PersistentSource::takes`].
     verdict: AtomicU64,
     signal: Signal,
+}
+
+/// What is a source's own, and how much of it was found.
+struct Mine<'a> {
+    source: &'a PersistentSource,
+    queue: &'a Shared,
+    found: i64,
+}
+
+impl Sieve for &mut Mine<'_> {
+    #[inline]
+    fn may_take(&mut self, topic: u32) -> bool {
+        self.source.takes(self.queue, topic)
+    }
+
+    #[inline]
+    fn takes(&mut self, record: &RecordRef) -> bool {
+        let mine = self.source.is_mine(self.queue, record);
+        self.found += i64::from(mine);
+        mine
+    }
 }
 
 impl PersistentSource {
@@ -133,19 +154,11 @@ impl PersistentSource {
     }
 
     /// Lets the window, whose lock the caller holds, read on, and counts what it reads.
-    fn reading<R>(
-        &self,
-        queue: &Shared,
-        read: impl FnOnce(&mut dyn FnMut(&RecordRef) -> bool) -> R,
-    ) -> R {
-        let mut found = 0;
-        let outcome = read(&mut |record| {
-            let mine = self.is_mine(queue, record);
-            found += i64::from(mine);
-            mine
-        });
-        if found > 0 {
-            self.count_ahead(-found);
+    fn reading<R>(&self, queue: &Shared, read: impl FnOnce(&mut Mine<'_>) -> R) -> R {
+        let mut mine = Mine { source: self, queue, found: 0 };
+        let outcome = read(&mut mine);
+        if mine.found > 0 {
+            self.count_ahead(-mine.found);
         }
         outcome
     }
@@ -253,7 +266,8 @@ impl PersistentSource {
         drop(window);
         let mut unread = 0;
         let reread = |from| self.log.reader(from);
-        skim(&reread, records::place(looked.cursor), purge.before, |record| {
+        let wanted = |topic| purge.topics.contains(&topic);
+        skim(&reread, records::place(looked.cursor)..purge.before, &wanted, |record| {
             let drops = purge.drops(record.topic(), records::place(record.position()));
             unread += u64::from(drops && !looked.passes(record) && self.is_mine(queue, record));
             ControlFlow::Continue(())
@@ -351,7 +365,8 @@ impl PersistentSource {
         found.extend(waiting.ready.iter().filter_map(matching));
         let mut reader = self.log.reader(waiting.cursor);
         while found.len() < count {
-            let Some(record) = reader.next().map_err(failed)? else { break };
+            let mut wanted = |tag, topic| records::is_message(tag) && self.takes(queue, topic);
+            let Some(record) = reader.next_skipping(&mut wanted).map_err(failed)? else { break };
             if !waiting.passes(&record) && self.is_mine(queue, &record) {
                 found.extend(matching(&record));
             }
