@@ -102,7 +102,7 @@ mod front {
     pub use crate::queue::{
         BATCH_MAX, Batch, Capabilities, DEAD_LETTERS, Delivery, Depth, Durability, DurabilityStats,
         HEADER_ATTEMPTS, HEADER_ORIGIN_ID, HEADER_ORIGIN_SUBSCRIPTION, HEADER_ORIGIN_TOPIC,
-        HEADER_REASON, NAME_BYTES_MAX, QueueDepth, REASON_BYTES_MAX, Reached, Receipt,
+        HEADER_REASON, LOST_TOPICS, NAME_BYTES_MAX, QueueDepth, REASON_BYTES_MAX, Reached, Receipt,
         SUBSCRIPTIONS_MAX, Settlement, Start, Subscription, SubscriptionDepth,
     };
     /// Payloads: cheap to clone, and shared, not copied, between the subscriptions of a message.

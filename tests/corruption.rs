@@ -8,6 +8,8 @@
 //!   a file cut short                    a named error, or a prefix of what there was, with everything in earlier segments
 //! ```
 //!
+//! And a repair keeps whatever a look at each frame called whole, reports the rest, and invents nothing: `corruption/repaired.rs`.
+//!
 //! In a plain run the bytes are a sample: every byte of each segment's header, of some frames' headers and ends, and of the rest one in
 //! [`STRIDE`], from a random start that is printed. All of them, in release (minutes):
 //!
@@ -20,6 +22,8 @@
 
 #[path = "support/forge.rs"]
 mod forge;
+#[path = "corruption/repaired.rs"]
+mod repaired;
 
 use forge::{CLOSE, Frame, HEADER_PAGE, SEGMENT_HEADER};
 use millstream::log::{Archive, Budget, Damage, Log, LogError, LogOptions, Record, verify};

@@ -74,6 +74,9 @@ fn written(dir: &Path) -> Vec<usize> {
     all
 }
 
+/// What becomes of an index file: by its number in the list, its path and its bytes.
+type Change<'a> = dyn Fn(usize, &Path, &[u8]) + 'a;
+
 /// What the one that was there before gets, and one that comes now and wants all.
 fn read(dir: &Path) -> (Vec<usize>, Vec<usize>) {
     let engine = Engine::open(config(dir)).unwrap();
@@ -120,7 +123,7 @@ fn whatever_becomes_of_the_index_files_the_same_messages_come() {
     let whole: Vec<_> =
         indexes(&dir).into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
     assert!(whole.len() >= 10);
-    let each = |change: &dyn Fn(usize, &Path, &[u8])| {
+    let each = |change: &Change| {
         for (number, (bytes, path)) in whole.iter().enumerate() {
             let _ = fs::remove_dir(path).or_else(|_| fs::remove_file(path));
             fs::write(path, bytes).unwrap();
@@ -128,7 +131,7 @@ fn whatever_becomes_of_the_index_files_the_same_messages_come() {
         }
     };
     let exchanged = |number: usize| &whole[(number + 1) % whole.len()].0;
-    let changes: [(&str, &dyn Fn(usize, &Path, &[u8])); 7] = [
+    let changes: [(&str, &Change); 7] = [
         ("taken away", &|_, path, _| fs::remove_file(path).unwrap()),
         ("spoiled", &|number, path, bytes| {
             let mut bytes = bytes.to_vec();

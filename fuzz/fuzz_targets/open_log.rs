@@ -1,6 +1,6 @@
 //! A hostile directory: the files of real logs, changed as the input says, some sealed again so that every checksum holds;
-//! files of any name among them. Looking, verifying, opening and working there give values, never a panic; and what is
-//! appended to a log that opens is there the next time.
+//! files of any name among them. Looking, verifying, repairing, opening and working there give values, never a panic; what was
+//! repaired is whole; and what is appended to a log that opens is there the next time.
 
 #![no_main]
 
@@ -8,7 +8,9 @@
 mod forge;
 
 use libfuzzer_sys::fuzz_target;
-use millstream::log::{Archive, Budget, Log, LogError, LogOptions, Record, verify};
+use millstream::log::{
+    Archive, Budget, Log, LogError, LogOptions, Record, RepairMode, repair, verify,
+};
 use millstream::{Config, Engine, Inspection, Subscription};
 use std::fs;
 use std::path::Path;
@@ -223,6 +225,10 @@ fuzz_target!(|bytes: &[u8]| {
         fs::write(dir.path().join(name), bytes).expect("a file is written");
     }
     let _ = verify(dir.path(), &mut |_, _| {});
+    if flags & 4 != 0 && repair(dir.path(), RepairMode::Apply, &mut |_, _| {}).is_ok() {
+        let found = verify(dir.path(), &mut |_, _| {}).expect("a repaired log is one");
+        assert!(found.damages.is_empty(), "damage was left: {:?}", found.damages);
+    }
     let before = read(dir.path());
     if flags & 2 != 0 {
         return work(dir.path());

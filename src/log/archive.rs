@@ -30,6 +30,7 @@ use super::write::Shared;
 use crate::clock::SystemClock;
 use crate::sync::{Arc, Mutex};
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -218,6 +219,13 @@ impl Archive {
     pub fn is_whole(&self) -> bool {
         let view = self.shared.segments.view();
         view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
+    }
+
+    /// Where nothing is any more, in order: the gaps that a [`repair`](super::repair()) left in the segments that are kept,
+    /// and whatever else holds nothing there. A checkpoint that is older may speak of records that were in them.
+    pub fn gaps(&self) -> Vec<Range<Position>> {
+        let view = self.shared.segments.view();
+        super::repair::gaps(view.table(), self.shared.tail.committed())
     }
 
     /// The segments, oldest first.

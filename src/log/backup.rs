@@ -26,7 +26,7 @@ use super::checkpoint::{Checkpoint, Checkpoints};
 use super::disk::{self, Storage};
 use super::error::{Action, LogError, StorageError};
 use super::format::{HEADER_PAGE_BYTES, Position};
-use super::repair::write_pad;
+use super::mend::write_pad;
 use super::segment::{Segment, Table, trimmed_bytes};
 use super::write::Shared;
 use crate::sync::Arc;

@@ -41,6 +41,7 @@ impl Disk {
     fn segment(&self, index: u64, boot_id: u128) -> Making {
         let base = index * CAPACITY;
         let header = SegmentHeader {
+            repaired: false,
             log_id: ID,
             boot_id,
             base,

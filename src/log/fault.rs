@@ -18,9 +18,15 @@ pub(crate) enum Fault {
     /// A group sync leaves out all but the last segment that it should cover.
     SyncsLastOnly = 1 << 17,
     /// The index of a segment leaves out one of its pairs.
-    IndexForgets = 1 << 19,
+    IndexForgets = 1 << 22,
     /// The successor of a recovered segment does not say where that one ends, and what is behind the end stays.
     GoesOnBehindEnd = 1 << 18,
+    /// A checkpoint says that it holds what it has not folded yet: the last KiB.
+    SaysMoreThanFolded = 1 << 19,
+    /// Segments go by what the newest checkpoint can do without, whatever the older one needs.
+    TrimsByNewest = 1 << 20,
+    /// A checkpoint is written before the log is synced up to where it goes.
+    CheckpointBeforeSync = 1 << 21,
 }
 
 /// Is that fault planted in what the log does with `storage`?

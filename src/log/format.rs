@@ -17,7 +17,7 @@
 //! |--------|-------|-------|-|
 //! | 0 | 8 | magic | `MILLSEG` and a zero byte |
 //! | 8 | 4 | version | 1 |
-//! | 12 | 4 | reserved | 0 |
+//! | 12 | 4 | flags | bit 0: a repair wrote it, and its PADs may stand where records were |
 //! | 16 | 16 | log_id | random, the same in every segment of a log |
 //! | 32 | 16 | boot_id | the kernel's boot id when the segment was made: a dead process or a power loss? |
 //! | 48 | 8 | base | position of the first frame, a multiple of `capacity` |
@@ -83,6 +83,8 @@ pub(crate) const LAG_UNKNOWN: u32 = u32::MAX;
 /// Flag of a record inside a batch.
 pub(crate) const FLAG_INNER: u8 = 1;
 
+/// Flag of a segment that a repair wrote.
+const FLAG_REPAIRED: u32 = 1;
 const MAGIC: [u8; 8] = *b"MILLSEG\0";
 const SEGMENT_CRC_AT: usize = 104;
 
@@ -141,6 +143,7 @@ pub(crate) enum HeaderFault {
 /// The header of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    pub repaired: bool,
     pub log_id: u128,
     pub boot_id: u128,
     pub base: u64,
@@ -158,6 +161,8 @@ impl SegmentHeader {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        let flags = if self.repaired { FLAG_REPAIRED } else { 0 };
+        bytes[12..16].copy_from_slice(&flags.to_le_bytes());
         bytes[16..32].copy_from_slice(&self.log_id.to_le_bytes());
         bytes[32..48].copy_from_slice(&self.boot_id.to_le_bytes());
         let words = [
@@ -191,6 +196,7 @@ impl SegmentHeader {
         }
         let whole = crc32c::crc32c(&bytes[..SEGMENT_CRC_AT]) == u32_at(bytes, SEGMENT_CRC_AT);
         let header = Self {
+            repaired: u32_at(bytes, 12) & FLAG_REPAIRED != 0,
             log_id: u128_at(bytes, 16),
             boot_id: u128_at(bytes, 32),
             base: u64_at(bytes, 48),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 const GOLDEN: &str = include_str!("../../tests/golden/log-v1.hex");
 const HEADER: SegmentHeader = SegmentHeader {
+    repaired: false,
     log_id: 0x0123_4567_89ab_cdef_0011_2233_4455_6677,
     boot_id: 0x8899_aabb_ccdd_eeff_0123_4567_89ab_cdef,
     base: 0x30000,

@@ -138,6 +138,7 @@ fn candidate(
         previous.base <= prev_end && prev_end <= previous.capacity_end()
     };
     let header = SegmentHeader {
+        repaired: true, // perhaps it was before, too
         log_id: around.log_id,
         boot_id: before.map_or(BOOT_UNKNOWN, |previous| previous.boot_id),
         base,

@@ -70,7 +70,7 @@ mod crash;
 mod damage;
 mod disk;
 mod error;
-mod fault;
+pub(crate) mod fault;
 mod filesystem;
 mod format;
 mod frames;
@@ -86,6 +86,7 @@ mod heal;
 mod index;
 #[cfg(test)]
 mod live;
+mod mend;
 mod open;
 mod options;
 #[cfg(test)]
@@ -127,6 +128,7 @@ pub use tail::Budget;
 use crate::clock::Clock;
 use crate::sync::{Arc, Mutex, thread};
 use checkpoint::Head;
+use fault::Fault;
 use format::{FRAME_ALIGN, FrameHeader, Kind};
 use std::io;
 use std::ops::Range;
@@ -395,7 +397,11 @@ impl Log {
     /// [`LogError::NotCommitted`], [`LogError::Expired`], [`LogError::CheckpointTooLarge`], [`LogError::Closed`];
     /// [`LogError::Sync`] or [`LogError::Storage`] where the disk failed: the checkpoints before are still there.
     pub fn write_checkpoint(&self, replay_from: Position, body: &[u8]) -> Result<(), LogError> {
-        let durable = self.sync()?;
+        let durable = if self.has_planted(Fault::CheckpointBeforeSync) {
+            self.committed()
+        } else {
+            self.sync()?
+        };
         if durable < replay_from {
             return Err(LogError::NotCommitted { at: replay_from });
         }
@@ -425,6 +431,13 @@ impl Log {
     pub fn is_whole(&self) -> bool {
         let view = self.shared.segments.view();
         view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
+    }
+
+    /// Where nothing is any more, in order: the gaps that a [`repair`](repair()) left in the segments that are kept,
+    /// and whatever else holds nothing there. A checkpoint that is older may speak of records that were in them.
+    pub fn gaps(&self) -> Vec<Range<Position>> {
+        let view = self.shared.segments.view();
+        repair::gaps(view.table(), self.shared.tail.committed())
     }
 
     /// Where the segments begin, oldest first.
@@ -503,6 +516,12 @@ impl Log {
         Page::new(file.file(), words)
             .map_err(StorageError::on(Action::Map, &path))
             .map_err(LogError::from)
+    }
+
+    /// Is that fault planted in this log's storage?
+    #[inline(always)]
+    pub(crate) fn has_planted(&self, fault: Fault) -> bool {
+        fault::planted_in(&*self.shared.storage, fault)
     }
 
     /// Figures of the moment.

@@ -283,6 +283,7 @@ fn next_header(
         return Err(super::Damage { file, offset: 0, what }.into());
     }
     Ok(SegmentHeader {
+        repaired: false,
         log_id: match any {
             Some(first) => first.log_id,
             None => random_u128(dir)?,

@@ -244,7 +244,7 @@ impl Reader {
             }
             return Ok(Some(holding));
         }
-        let next = view.table().from(self.at).expect("committed lies beyond, so a segment does");
+        let next = view.table().above(self.at).expect("committed lies beyond, so a segment does");
         let start = self.shared.start();
         if self.at < next.header.prev_end && self.at < start.as_u64() {
             // It was removed since this reader came here.
@@ -365,8 +365,11 @@ fn enclosing(segment: &Segment, at: u64, seen: Seen) -> Option<u64> {
     (back > 0 && segment.header.base <= frame).then_some(frame)
 }
 
+/// The inner record at `at`. It has to name its batch: else it could not be found again by its own position.
 fn inner_record(segment: &Arc<Segment>, batch: Batch, at: u64, seen: Seen) -> Option<RecordRef> {
-    let header = segment.inner(at, batch.end, seen)?;
+    let back = at - batch.frame;
+    let named = |header: &FrameHeader| u64::from(header.durable_lag) * FRAME_ALIGN == back;
+    let header = segment.inner(at, batch.end, seen).filter(named)?;
     let behind = at + header.span();
     let next = if behind < batch.end { behind } else { batch.next };
     Some(RecordRef { segment: segment.clone(), header, at, frame: batch.frame, next, seen })
@@ -429,7 +432,7 @@ pub(crate) fn walk(shared: &Shared, range: Range<u64>, mut visit: impl FnMut(Pos
     let mut at = range.start;
     while at < range.end.min(seen.end()) {
         let Some(segment) = view.table().holding(at).filter(|one| at < one.end) else {
-            match view.table().from(at) {
+            match view.table().above(at) {
                 Some(next) => at = next.header.base,
                 None => return,
             }

@@ -13,6 +13,9 @@
 //! | a segment that is missing, or was set aside: before another one, below what the checkpoint needs, or above which the log was durable | a **bridge** | `Bridged` |
 //! | a checkpoint that is not whole | moved among the originals | `SetAside` |
 //!
+//! A segment with such a PAD in it, and a bridge, has a flag in its header: by it [`gaps`] tells a caller, whose checkpoint may
+//! speak of records that are lost, where nothing is any more.
+//!
 //! Dead reservations, torn tails and leftovers are no damage: they are left to the next open, which knows the rule for each.
 //!
 //! # The bridge
@@ -42,19 +45,21 @@
 
 use super::archive::check_directory;
 use super::checkpoint::{self, Chosen};
-use super::disk::{self, DiskStorage, Storage, Stored, lock_shared};
+use super::disk::{self, DiskStorage, Storage, lock_shared};
 use super::error::{Action, Damage, DamageKind, LogError, StorageError};
 use super::format::{
-    FRAME_HEADER_BYTES, FrameHeader, HEADER_PAGE_BYTES, HeaderFault, Position, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN, SegmentHeader, aligned, durable_lag,
+    HEADER_PAGE_BYTES, HeaderFault, Kind, Position, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    SegmentHeader, aligned,
 };
 use super::heal::{self, Around};
+use super::mend::{Bridge, Fix, keep, make_originals};
 use super::open::scan_all;
 use super::random_u64;
 use super::recovery::{self, Chain, Known, Link, Linked, Verdict};
 use super::scan::{self, Anomalous, Anomaly, Listed, Scan};
-use super::segment::path_of;
+use super::segment::{Table, path_of};
 use super::storage::Access;
+use super::tail::Seen;
 use crate::clock::{Clock, SystemClock};
 use crate::sync::Mutex;
 use std::ops::Range;
@@ -62,6 +67,25 @@ use std::path::{Path, PathBuf};
 
 /// Read at a time while the last byte written is looked for.
 const TAIL_PIECE_BYTES: u64 = 64 << 10;
+
+/// The places in the segments of `table` that hold nothing and that a repair may have made so, in order.
+pub(crate) fn gaps(table: &Table, seen: Seen) -> Vec<Range<Position>> {
+    let mut gaps = Vec::new();
+    for segment in table.list().iter().filter(|segment| segment.header.repaired) {
+        let header = &segment.header;
+        gaps.push(header.prev_end..header.base);
+        let mut at = header.base;
+        while let (true, Ok(Some(frame))) = (at < segment.end, segment.frame(at, seen)) {
+            let next = at + frame.span();
+            if frame.kind == Kind::Pad {
+                gaps.push(at..next);
+            }
+            at = next;
+        }
+    }
+    gaps.retain(|gap| !gap.is_empty());
+    gaps.into_iter().map(|gap| Position::of(gap.start)..Position::of(gap.end)).collect()
+}
 
 /// Is anything to be changed?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,22 +188,6 @@ struct Part {
 struct Gathered {
     parts: Vec<Part>,
     aside: Vec<Listed>,
-}
-
-/// A file to be written anew.
-struct Fix {
-    from: PathBuf,
-    to: PathBuf,
-    header: SegmentHeader,
-    file_bytes: u64,
-    pads: Vec<Range<u64>>,
-}
-
-/// A segment that stands in for what is missing.
-struct Bridge {
-    path: PathBuf,
-    header: SegmentHeader,
-    pad: Range<u64>,
 }
 
 #[derive(Default)]
@@ -373,7 +381,7 @@ impl Plan {
             plan.stand_in(dir, boot_id, &last, *end, extent)?;
         }
         for one in &links.aside {
-            plan.set_aside(one);
+            plan.set_aside(one, first.prev_end);
         }
         Ok(plan)
     }
@@ -440,6 +448,7 @@ impl Plan {
         let pads: Vec<_> = mended.pads.iter().map(|(range, _)| range.clone()).collect();
         if to != file || proof != Proof::Sound || !pads.is_empty() {
             let file_bytes = link.listed.file_bytes;
+            let header = SegmentHeader { repaired: header.repaired || !pads.is_empty(), ..header };
             self.fixes.push(Fix { from: file, to, header, file_bytes, pads });
         }
     }
@@ -497,6 +506,7 @@ impl Plan {
     /// A header that claims what is known of a segment with that base behind `previous`.
     fn stands_behind(&self, previous: &SegmentHeader, prev_end: u64, base: u64) -> SegmentHeader {
         SegmentHeader {
+            repaired: true,
             prev_salt: previous.salt,
             prev_end,
             durable: self.durable.min(base),
@@ -516,11 +526,13 @@ impl Plan {
         self.bridges.push(Bridge { path, header, pad });
     }
 
-    fn set_aside(&mut self, listed: &Listed) {
+    /// Notes that the file goes among the originals. What a bridge does not tell of is what stood before the first segment.
+    fn set_aside(&mut self, listed: &Listed, first: u64) {
         let (file, what) = (listed.path.clone(), DamageKind::SegmentHeader);
         let at = Position::from_u64(listed.name_base).unwrap_or(Position::of(0));
         let damage = Damage { file, offset: 0, what };
-        self.repair.remedies.push(Remedy { damage, lost: at..at, kind: RemedyKind::SetAside });
+        let lost = at..at.max(Position::of(first));
+        self.repair.remedies.push(Remedy { damage, lost, kind: RemedyKind::SetAside });
         self.aside.push(listed.path.clone());
     }
 
@@ -609,84 +621,4 @@ fn scan_links(
         let done = progress.0;
         (progress.1)(done, total);
     })
-}
-
-/// The first directory `damaged-N` that is not there yet.
-fn make_originals(storage: &dyn Storage, dir: &Path) -> Result<PathBuf, LogError> {
-    let taken = storage.list(dir).map_err(StorageError::on(Action::List, dir))?;
-    let free = |number: &u32| !taken.contains(&dir.join(format!("damaged-{number}")));
-    let number = (0..).find(free).expect("a directory has fewer names than there are numbers");
-    let originals = dir.join(format!("damaged-{number}"));
-    storage.make_dir(&originals)?;
-    Ok(originals)
-}
-
-/// Gives a file a second name among the originals, or, where the file system has no such thing, a copy.
-fn keep(storage: &dyn Storage, path: &Path, originals: &Path) -> Result<(), StorageError> {
-    let name = path.file_name().expect("a listed file has a name");
-    let kept = originals.join(name);
-    if storage.link(path, &kept).is_err() {
-        let file =
-            storage.open(path, Access::Read).map_err(StorageError::on(Action::Open, path))?;
-        let bytes = file.bytes().map_err(StorageError::on(Action::Read, path))?;
-        disk::publish(storage, originals, &kept, |copy, temporary| {
-            disk::copy((&*file, path), (copy, temporary), bytes, &mut |_| {})
-        })?;
-    }
-    disk::sync_dir(storage, originals)
-}
-
-/// Writes a PAD over the positions `pad` of a segment.
-pub(crate) fn write_pad(
-    file: &dyn Stored,
-    header: &SegmentHeader,
-    pad: &Range<u64>,
-    durable: u64,
-) -> std::io::Result<()> {
-    let bytes = (pad.end - pad.start) as u32; // within a segment, whose capacity is a u32
-    // The mark of what is durable that the lost frame may have carried goes on in the PAD.
-    let frame = FrameHeader::pad(bytes, durable_lag(pad.start, durable));
-    file.write_at(
-        &frame.encode(header.seal(), pad.start),
-        HEADER_PAGE_BYTES + pad.start - header.base,
-    )
-}
-
-impl Fix {
-    fn apply(&self, storage: &dyn Storage, dir: &Path, durable: u64) -> Result<(), StorageError> {
-        let Self { from, to, header, file_bytes, pads } = self;
-        let damaged =
-            storage.open(from, Access::Read).map_err(StorageError::on(Action::Open, from))?;
-        let file = disk::publish(storage, dir, to, |copy, temporary| {
-            disk::copy((&*damaged, from), (copy, temporary), *file_bytes, &mut |_| {})?;
-            let failed = || StorageError::on(Action::Write, temporary);
-            copy.write_at(&header.encode(), 0).map_err(failed())?;
-            for pad in pads {
-                write_pad(copy, header, pad, durable).map_err(failed())?;
-            }
-            let behind = pads.last().map_or(0, |pad| pad.start + FRAME_HEADER_BYTES as u64);
-            let needed = HEADER_PAGE_BYTES + behind.saturating_sub(header.base);
-            let bytes = needed.max(*file_bytes).next_multiple_of(HEADER_PAGE_BYTES);
-            copy.set_bytes(bytes).map_err(StorageError::on(Action::Allocate, temporary))
-        })?;
-        drop(file);
-        if from == to { Ok(()) } else { disk::remove(storage, dir, from) }
-    }
-}
-
-impl Bridge {
-    fn apply(&self, storage: &dyn Storage, dir: &Path, durable: u64) -> Result<(), StorageError> {
-        let Self { path, header, pad } = self;
-        disk::publish(storage, dir, path, |file, temporary| {
-            file.set_bytes(2 * HEADER_PAGE_BYTES)
-                .map_err(StorageError::on(Action::Allocate, temporary))?;
-            let failed = || StorageError::on(Action::Write, temporary);
-            file.write_at(&header.encode(), 0).map_err(failed())?;
-            match pad.is_empty() {
-                true => Ok(()),
-                false => write_pad(file, header, pad, durable).map_err(failed()),
-            }
-        })
-        .map(drop)
-    }
 }

@@ -264,9 +264,9 @@ impl Table {
         found.holds(at).then_some(found)
     }
 
-    /// The first segment whose base is not below `at`.
-    pub fn from(&self, at: u64) -> Option<&Arc<Segment>> {
-        self.list.get(self.list.partition_point(|one| one.header.base < at))
+    /// The first segment whose base lies above `at`. Not at it: an empty segment begins where it ends.
+    pub fn above(&self, at: u64) -> Option<&Arc<Segment>> {
+        self.list.get(self.list.partition_point(|one| one.header.base <= at))
     }
 
     /// Where the live ones begin, and the bytes on disk of those before.

@@ -16,7 +16,7 @@
 use super::checkpoint::Checkpoints;
 use super::disk::{self, Storage};
 use super::error::{Action, AppendError, LogError, StorageError, SyncError};
-use super::fault::{Fault, Faults};
+use super::fault::{self, Fault, Faults};
 use super::filesystem::FileSystem;
 use super::format::{
     FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position, aligned, durable_lag,
@@ -373,7 +373,7 @@ impl Shared {
     pub fn trim(&self, before: u64) -> Result<Trimmed, LogError> {
         self.wait_durable(self.tail.committed().end())?;
         let _files = self.own_files()?;
-        let needed = self.checkpoints.lock().floor().unwrap_or(u64::MAX);
+        let needed = self.needed();
         let durable = self.group.durable();
         let mut trimmed = Trimmed::default();
         loop {
@@ -398,6 +398,15 @@ impl Shared {
         let (publish_max, settle_max) = self.sizes.ends(base, old_bytes);
         self.tail.extend(publish_max, settle_max);
         Ok(trimmed)
+    }
+
+    /// What lies at or above is needed by a checkpoint.
+    fn needed(&self) -> u64 {
+        let checkpoints = self.checkpoints.lock();
+        let newest_only = fault::planted_in(&*self.storage, Fault::TrimsByNewest);
+        let newest = || checkpoints.newest().map(|newest| newest.replay_from().as_u64());
+        let floor = if newest_only { newest() } else { checkpoints.floor() };
+        floor.unwrap_or(u64::MAX)
     }
 
     pub fn sync(&self, range: Range<u64>) -> Result<(), StorageError> {

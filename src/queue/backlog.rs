@@ -217,6 +217,23 @@ impl Backlog {
         }
     }
 
+    /// Forgets what `is_lost`; what lies beyond is read from `resume` on.
+    pub(crate) fn lose(&mut self, is_lost: impl Fn(u64) -> bool, resume: u64) {
+        self.front.retain(|slot| !is_lost(slot.position()) && !slot.is_settled());
+        self.cleared = 0;
+        self.delayed.retain(|place, _| !is_lost(*place));
+        self.ahead.retain(|place| !is_lost(*place));
+        self.resume = resume;
+    }
+
+    /// So many lie beyond, by a count of what is there.
+    pub(crate) fn recount(&mut self, beyond: u64) {
+        self.beyond = beyond;
+        if beyond == 0 {
+            self.ahead.clear();
+        }
+    }
+
     /// How many messages are unsettled.
     pub(crate) fn unsettled(&self) -> u64 {
         let read = self.pending() as u64 + self.delayed.len() as u64;

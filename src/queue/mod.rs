@@ -19,6 +19,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod credits;
 pub(crate) mod exceptions;
 pub(crate) mod gate;
+pub(crate) mod lost;
 pub(crate) mod memory;
 pub(crate) mod persistent;
 mod receipt;
@@ -51,6 +52,10 @@ use std::time::Duration;
 
 /// The topic that dead letters are published under.
 pub const DEAD_LETTERS: &str = "$dead";
+/// The filter of topics whose names are lost: where a [`repair`](crate::log::repair()) could not save the record that
+/// made a topic, its messages are kept under `$lost.N`, `N` being the topic's number, and held until somebody subscribes.
+/// Whoever publishes to the old name makes a new topic.
+pub const LOST_TOPICS: &str = "$lost.>";
 /// How many messages a batch may have.
 pub const BATCH_MAX: usize = 4_096;
 /// How many subscriptions a queue may have.

@@ -16,6 +16,19 @@
 //!
 //! A topic made later starts above every subscription that matches it, so the third row covers it.
 //!
+//! # Where a repair left gaps
+//!
+//! The records in a gap are gone, whatever they were. What follows from that is made good here, once and for all readers:
+//!
+//! | gone | what becomes of it |
+//! | --- | --- |
+//! | a topic's record | a topic stands in, [`LOST_TOPICS`](super::LOST_TOPICS): its messages are kept and held, not dropped |
+//! | a subscription's record | it is gone; messages that nobody else has matched are held |
+//! | a subscription's end | it stays; if its name is made anew, the old one ends there |
+//! | settlements | the messages come again |
+//! | messages | a checkpoint's sum is cleared of them ([`Replay::lose`]); what is said of them later settles nothing |
+//! | a purge | what was purged comes |
+//!
 //! # What is retained
 //!
 //! `retained` is the first place that a new subscription may start at; the counts of a topic's messages are of those at
@@ -31,7 +44,7 @@
 
 use super::backlog::{Backlog, Bounds};
 use super::records::{self, Origins, Outcome, Read, Settled};
-use super::routes::Filter;
+use super::routes::{Filter, TOPICS_MAX};
 use super::window::{Begin, Purge, storage};
 use super::{Depth, QueueDepth, SubscriptionDepth};
 use crate::error::QueueError;
@@ -39,6 +52,9 @@ use crate::log::{LogError, Position, Reader, RecordRef};
 use crate::message::Topic;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::{ControlFlow, Range};
+
+/// What the names of topics begin with that stand in for others: none of anybody else's does.
+const LOST: &str = "$lost.";
 
 /// Begins to read at a position.
 pub(crate) type Reread<'a> = &'a dyn Fn(Position) -> Reader;
@@ -104,7 +120,7 @@ impl ReplayedSubscription {
     }
 
     /// Is the message one of its own, if the topic is one that it matches?
-    fn owns(&self, topic: &ReplayedTopic, number: u32, position: u64) -> bool {
+    pub(super) fn owns(&self, topic: &ReplayedTopic, number: u32, position: u64) -> bool {
         topic.purged_before <= position && self.identity.origin.covers(number, position)
     }
 }
@@ -134,6 +150,8 @@ pub(crate) struct Replay {
     /// Where the last purge stands: the highest `purged_before`.
     pub(super) newest_purge: u64,
     pub(super) bounds: Bounds,
+    /// Where nothing is any more, in order. Not written down: the log tells it.
+    pub(super) lost: Vec<Range<u64>>,
 }
 
 impl Replay {
@@ -147,7 +165,13 @@ impl Replay {
             retained: records::place(start),
             newest_purge: 0,
             bounds,
+            lost: Vec::new(),
         }
+    }
+
+    /// The place, or where the gap that it lies in ends.
+    pub(super) fn behind(&self, place: u64) -> u64 {
+        self.lost.iter().fold(place, super::lost::step_over)
     }
 
     /// Where to read on.
@@ -197,8 +221,10 @@ impl Replay {
         }
     }
 
-    /// A message of an unknown topic belongs to nobody: its topic's record stands before it in every log of ours.
+    /// The record of a message's topic stands before it in every log of ours, so an unknown one lay in a gap. A number
+    /// that no topic can have belongs to nobody.
     fn message(&mut self, number: u32, position: u64) {
+        self.stand_in(u64::from(number) + 1, position);
         let Some(topic) = self.topics.get_mut(number as usize) else { return };
         topic.published += 1;
         if !topic.claimed {
@@ -211,11 +237,27 @@ impl Replay {
         }
     }
 
+    /// Makes the topics below `count` whose records are gone, if so many can be.
+    fn stand_in(&mut self, count: u64, position: u64) {
+        if count <= TOPICS_MAX as u64 + 1 {
+            for number in self.topics.len() as u64..count {
+                let topic = Topic::new(&format!("{LOST}{number}")).expect("it is a topic's name");
+                self.make(topic, position);
+            }
+        }
+    }
+
     fn topic(&mut self, number: u32, name: &str, made_at: u64) -> Result<(), String> {
+        self.stand_in(u64::from(number), made_at);
         if number as usize != self.topics.len() {
             return Err(format!("topic {number} comes where {} should", self.topics.len()));
         }
-        let topic = Topic::new(name).map_err(|error| error.to_string())?;
+        self.make(Topic::new(name).map_err(|error| error.to_string())?, made_at);
+        Ok(())
+    }
+
+    /// The next topic. No message of it stands before `made_at`.
+    fn make(&mut self, topic: Topic, made_at: u64) {
         let routes = self.matching(&topic);
         let claimed = !routes.is_empty();
         let (published, purged_before, held_from) = (0, 0, None);
@@ -228,7 +270,6 @@ impl Replay {
             held_from,
             routes,
         });
-        Ok(())
     }
 
     /// The numbers of the subscriptions that match `topic`.
@@ -252,6 +293,11 @@ impl Replay {
             return Err("no subscription can have the last number".to_owned());
         }
         let filter = Filter::new(filter).map_err(|error| error.to_string())?;
+        // Names are given once at a time: the record that ended the other one is gone.
+        let ended = self.subscriptions.values().find(|each| each.identity.name == name);
+        if let Some(ended) = ended.map(|each| each.identity.number) {
+            self.unsubscribe(ended);
+        }
         let mut claims = HashSet::new();
         for (topic_number, topic) in self.topics.iter_mut().enumerate() {
             if filter.matches(&topic.topic) {
@@ -332,9 +378,13 @@ impl Replay {
         reread: Reread<'_>,
     ) -> Result<(), QueueError> {
         let newest_purge = self.newest_purge;
+        let lost = |place: u64| self.lost.iter().any(|gap| gap.contains(&place));
         // One that has ended may still have had deliveries out.
         let Some(subscription) = self.subscriptions.get_mut(&number) else { return Ok(()) };
         for &Settled { position, outcome } in entries {
+            if lost(position) {
+                continue;
+            }
             let backlog = &mut subscription.backlog;
             let mut topic = None;
             if backlog.is_beyond(position) {
@@ -357,7 +407,12 @@ impl Replay {
     }
 
     /// Reads on for a subscription whose enumerated messages have drained, up to `end`.
-    fn refill(&mut self, number: u32, end: u64, reread: Reread<'_>) -> Result<(), QueueError> {
+    pub(super) fn refill(
+        &mut self,
+        number: u32,
+        end: u64,
+        reread: Reread<'_>,
+    ) -> Result<(), QueueError> {
         let (topics, bounds) = (&self.topics, self.bounds);
         let Some(subscription) = self.subscriptions.get_mut(&number) else { return Ok(()) };
         if !subscription.backlog.wants_more(bounds) {

@@ -79,15 +79,6 @@ pub(crate) enum Next {
     Due(u64, Waiting),
 }
 
-/// Which messages are a subscription's own.
-pub(crate) trait Sieve {
-    /// Can a message of that topic be? All that wait in the window are of topics that can: so a segment of others is passed
-    /// whole.
-    fn may_take(&mut self, topic: u32) -> bool;
-    /// Is this one?
-    fn takes(&mut self, record: &RecordRef) -> bool;
-}
-
 pub(crate) struct Window {
     reader: Reader,
     pending: VecDeque<u64>,
@@ -133,7 +124,8 @@ impl Window {
     pub(crate) fn take(
         &mut self,
         now_ns: impl FnOnce() -> u64,
-        mine: impl Sieve,
+        wanted: impl FnMut(u32) -> bool,
+        mine: impl FnMut(&RecordRef) -> bool,
     ) -> Result<Option<Next>, LogError> {
         let due = match self.exceptions.next_due_ns() {
             None => None,
@@ -145,21 +137,26 @@ impl Window {
             return Ok(Some(Next::Due(position, waiting)));
         }
         if self.ready.is_empty() {
-            self.pump(mine)?;
+            self.pump(wanted, mine)?;
         }
         let next = self.ready.pop_front();
         self.in_flight += usize::from(next.is_some());
         Ok(next.map(Next::Fresh))
     }
 
-    /// Reads on in the log while there is room. Returns how many messages became ready.
-    pub(crate) fn pump(&mut self, mut mine: impl Sieve) -> Result<usize, LogError> {
+    /// Reads on in the log while there is room, and passes segments that have no message of a `wanted` topic; all that
+    /// is pending here is of one. Returns how many messages became ready.
+    pub(crate) fn pump(
+        &mut self,
+        mut wanted: impl FnMut(u32) -> bool,
+        mut mine: impl FnMut(&RecordRef) -> bool,
+    ) -> Result<usize, LogError> {
+        let mut wanted = |tag, topic| records::is_message(tag) && wanted(topic);
         let mut found = 0;
         while found < PUMP_MAX && self.has_room() {
             self.jump();
-            let mut wanted = |tag, topic| records::is_message(tag) && mine.may_take(topic);
             let Some(record) = self.reader.next_skipping(&mut wanted)? else { break };
-            if self.hands_out(&record) && records::is_message(record.tag()) && mine.takes(&record) {
+            if self.hands_out(&record) && records::is_message(record.tag()) && mine(&record) {
                 self.ready.push_back(record);
                 found += 1;
             }
@@ -187,6 +184,10 @@ impl Window {
     fn hands_out(&mut self, record: &RecordRef) -> bool {
         let place = records::place(record.position());
         if place < self.resume {
+            // One that lay in a gap of a repaired log is passed over.
+            while self.pending.front().is_some_and(|pending| *pending < place) {
+                self.pending.pop_front();
+            }
             let found = self.pending.front() == Some(&place);
             if found {
                 self.pending.pop_front();

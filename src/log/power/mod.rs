@@ -40,7 +40,7 @@ use story::{Story, Told};
 const CAPACITY: u64 = 64 << 10;
 const DIR: &str = "/log";
 /// States tried where nothing else is said.
-const STATES: u64 = 400;
+const STATES: u64 = 150;
 /// So many states a fault may hide in.
 const CAUGHT_MAX: u64 = 20_000;
 /// Cuts of one moment in the short form; many more in the long one.
@@ -487,7 +487,7 @@ fn judge(
 ) -> Result<Judged, String> {
     let disk = &crashed.storage;
     let mut expected = if crashed.torn.is_empty() { promised } else { Promise::default() };
-    if rot && crashed.torn.is_empty() && rot_newest(disk) {
+    if rot && crashed.torn.is_empty() && disk.spoil_newest_checkpoint(Path::new(DIR)) {
         expected.checkpoints = expected.checkpoints.saturating_sub(1);
     }
     if let Err(error) = sound(disk) {
@@ -515,18 +515,6 @@ fn judge(
         }
     }
     Ok(Judged::Held)
-}
-
-/// Spoils the newest checkpoint, if there are two.
-fn rot_newest(disk: &SimStorage) -> bool {
-    let names = disk.list(Path::new(DIR)).expect("the directory is there");
-    let mut checkpoints: Vec<_> =
-        names.iter().filter(|path| path.extension().is_some_and(|it| it == "ckpt")).collect();
-    checkpoints.sort();
-    if checkpoints.len() == 2 {
-        disk.spoil(checkpoints[1], 90);
-    }
-    checkpoints.len() == 2
 }
 
 /// A refusal is right only where a sector was torn, in the file that it names.

@@ -379,6 +379,21 @@ impl SimStorage {
         disk.look_at(number);
         disk.account.inodes[number].sync(true);
     }
+
+    /// Spoils the newest checkpoint, if there are two and it has a body.
+    pub fn spoil_newest_checkpoint(&self, dir: &Path) -> bool {
+        let is_checkpoint = |path: &PathBuf| path.extension().is_some_and(|it| it == "ckpt");
+        let names = self.list(dir).expect("the directory is there");
+        let mut checkpoints: Vec<_> = names.into_iter().filter(is_checkpoint).collect();
+        checkpoints.sort();
+        let [_, newest] = checkpoints.as_slice() else { return false };
+        let bytes = self.open(newest, Access::Read).and_then(|file| file.bytes());
+        let is_whole = bytes.is_ok_and(|bytes| bytes > 90);
+        if is_whole {
+            self.spoil(newest, 90);
+        }
+        is_whole
+    }
 }
 
 impl Storage for SimStorage {

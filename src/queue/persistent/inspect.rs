@@ -46,9 +46,9 @@ pub struct RecordInfo<'a> {
     pub bytes: u64,
     /// When it was appended, in nanoseconds since the Unix epoch.
     pub time_ns: u64,
-    /// `message`, `topic`, `subscribe`, `unsubscribe`, `settle`, or `unknown`.
+    /// `message`, `topic`, `subscribe`, `unsubscribe`, `settle`, `purge`, or `unknown`.
     pub kind: &'static str,
-    /// Of a message or topic the topic, of a subscription its name.
+    /// Of a message or topic the topic, of a subscription its name, of a purge its filter.
     pub name: &'a str,
     /// How many messages a settlement speaks of.
     pub count: u64,
@@ -70,7 +70,8 @@ impl Inspection {
         let (checkpoint, start) = (archive.checkpoint(), archive.start());
         let whole = archive.is_whole();
         let reread = |from| archive.reader(from);
-        let replayed = replayed(checkpoint.as_deref(), start, whole, archive.end(), &reread);
+        let replayed =
+            replayed(checkpoint.as_deref(), (start, whole), archive.gaps(), archive.end(), &reread);
         let (replay, ..) = replayed.map_err(OpenError::Records)?;
         Ok(Self { replay, archive })
     }

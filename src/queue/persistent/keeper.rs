@@ -40,6 +40,7 @@ use super::retention::{Keep, Pinned, Retention, StorageStats, WhenFull};
 use super::{CLOSED, OPEN, Shared, not_appended};
 use crate::error::QueueError;
 use crate::event::EventCount;
+use crate::log::fault::Fault;
 use crate::log::{Budget, Checkpoint, Log, Position, Reader};
 use crate::queue::backlog::Bounds;
 use crate::queue::checkpoint;
@@ -49,6 +50,7 @@ use crate::queue::replay::{Pin, Replay, first_time_ns};
 use crate::queue::routes::Filter;
 use crate::queue::window::{Purge, storage};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Weak, thread};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How long what changed may wait for a checkpoint.
@@ -73,9 +75,10 @@ impl Follower {
     pub(super) fn open(log: &Log) -> Result<Self, QueueError> {
         let (start, whole) = (log.start(), log.is_whole());
         let checkpoint = log.checkpoint();
-        let replayed = replayed(checkpoint.as_deref(), start, whole, log.committed(), &|from| {
-            log.reader(from)
-        });
+        let replayed =
+            replayed(checkpoint.as_deref(), (start, whole), log.gaps(), log.committed(), &|from| {
+                log.reader(from)
+            });
         let (replay, written, records) = replayed?;
         Ok(Self { replay, written, long: REPLAY_LONG <= records })
     }
@@ -85,8 +88,8 @@ impl Follower {
 /// checkpoint retains, and how many records were added up.
 pub(super) fn replayed(
     checkpoint: Option<&Checkpoint>,
-    start: Position,
-    whole: bool,
+    (start, whole): (Position, bool),
+    gaps: Vec<Range<Position>>,
     end: Position,
     reread: &dyn Fn(Position) -> Reader,
 ) -> Result<(Replay, u64, u64), QueueError> {
@@ -97,6 +100,7 @@ pub(super) fn replayed(
         None if whole => Replay::new(start, Bounds::USUAL),
         None => return Err(QueueError::HistoryMissing { start: records::place(start) }),
     };
+    replay.lose(start, gaps, reread)?;
     let retained = replay.retained;
     let records = replay.follow(end, reread)?;
     Ok((replay, retained, records))
@@ -303,8 +307,8 @@ impl Shared {
         unwritten: &[(u32, Vec<Settled>)],
     ) -> Result<bool, QueueError> {
         let (keeping, committed) = (&self.keeping, self.log.committed());
+        self.fold(follower, committed)?;
         let reread = |from| self.log.reader(from);
-        follower.replay.follow(committed, &reread)?;
         let at = follower.replay.at;
         for (number, entries) in unwritten {
             follower.replay.settle(*number, entries, at, &reread)?;
@@ -315,7 +319,9 @@ impl Shared {
         if because == Because::Due || reclaimable {
             let mut older = follower.written;
             self.write_checkpoint(follower)?;
-            if reclaimable && older < follower.replay.retained {
+            if reclaimable && self.log.has_planted(Fault::TrimsByNewest) {
+                older = follower.replay.retained;
+            } else if reclaimable && older < follower.replay.retained {
                 // Only what both checkpoints can do without may go.
                 older = follower.replay.retained;
                 self.write_checkpoint(follower)?;
@@ -327,6 +333,19 @@ impl Shared {
             }
         }
         Ok(in_both)
+    }
+
+    /// Brings the follower up to `committed`.
+    fn fold(&self, follower: &mut Follower, committed: Position) -> Result<(), QueueError> {
+        let reread = |from| self.log.reader(from);
+        if self.log.has_planted(Fault::SaysMoreThanFolded) {
+            let at = records::place(committed);
+            let short = Position::from_u64(at.saturating_sub(1_024)).unwrap_or(committed);
+            follower.replay.follow(short, &reread)?;
+            follower.replay.at = follower.replay.at.max(at);
+            return Ok(());
+        }
+        follower.replay.follow(committed, &reread).map(drop)
     }
 
     /// Raises what is retained as far as may be.

@@ -55,7 +55,7 @@ use crate::message::{Envelope, Head, Message, MessageId, Topic};
 #[cfg(feature = "async")]
 use crate::queue::DurableWait;
 use crate::queue::gate::Gate;
-use crate::queue::records::{self, Encoded, Outcome, Settled};
+use crate::queue::records::{self, Encoded};
 use crate::queue::refusal::{Refusal, not_appended, not_synced};
 use crate::queue::replay::{Identity, Replay};
 use crate::queue::routes::{Filter, TOPICS_MAX, TopicEntry, Topics};
@@ -408,30 +408,6 @@ impl Shared {
             [one] => self.log.append(one, Budget::Publish)?,
             many => self.log.append_batch(many, Budget::Publish)?,
         })
-    }
-
-    /// Writes the dead letter and the settlement of the message that it was in one frame.
-    fn bury(&self, letter: &Message, number: u32, position: u64) -> Result<(), Refusal> {
-        let entry = self.topic(DEAD_LETTERS, Budget::Settle)?;
-        let settled = [Settled { position, outcome: Outcome::Dead }];
-        let settle = Encoded::settle(number, &settled);
-        let head = letter.encode_head();
-        let (letter_parts, settle_parts): ([&[u8]; 2], [&[u8]; 1]) =
-            ([&head, letter.payload()], [&settle.body]);
-        let time_ns = self.context.clock.now_ns();
-        let tag = records::message_tag(letter.urgency());
-        let appended = self.log.append_batch(
-            &[
-                Record { tag, topic: entry.number, time_ns, parts: &letter_parts },
-                Record { tag: settle.tag, topic: settle.topic, time_ns, parts: &settle_parts },
-            ],
-            Budget::Settle,
-        )?;
-        entry.count_published(1);
-        let matched = entry.routes.load().iter().map(|source| source.count_ahead(1)).count();
-        self.count(if entry.is_claimed() { matched as i64 } else { 1 });
-        self.wake(&appended);
-        Ok(())
     }
 
     /// The oldest held messages that match, `count` at most. Reads the log from its start.

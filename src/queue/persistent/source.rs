@@ -23,7 +23,7 @@ use crate::queue::records::{self, Outcome};
 use crate::queue::replay::{Identity, skim};
 use crate::queue::routes::Filter;
 use crate::queue::waking;
-use crate::queue::window::{Next, Purge, Sieve, Waiting, Window, storage};
+use crate::queue::window::{Next, Purge, Waiting, Window, storage};
 use crate::queue::{
     Context, DEAD_LETTERS, Depth, Lease, Leased, Resolved, Settlement, Signal, Source, dead_letter,
 };
@@ -48,27 +48,6 @@ pub(super) struct PersistentSource {
     /// The topic last asked about, and whether the filter takes it: see [`PersistentSource::takes`].
     verdict: AtomicU64,
     signal: Signal,
-}
-
-/// What is a source's own, and how much of it was found.
-struct Mine<'a> {
-    source: &'a PersistentSource,
-    queue: &'a Shared,
-    found: i64,
-}
-
-impl Sieve for &mut Mine<'_> {
-    #[inline]
-    fn may_take(&mut self, topic: u32) -> bool {
-        self.source.takes(self.queue, topic)
-    }
-
-    #[inline]
-    fn takes(&mut self, record: &RecordRef) -> bool {
-        let mine = self.source.is_mine(self.queue, record);
-        self.found += i64::from(mine);
-        mine
-    }
 }
 
 impl PersistentSource {
@@ -154,11 +133,19 @@ impl PersistentSource {
     }
 
     /// Lets the window, whose lock the caller holds, read on, and counts what it reads.
-    fn reading<R>(&self, queue: &Shared, read: impl FnOnce(&mut Mine<'_>) -> R) -> R {
-        let mut mine = Mine { source: self, queue, found: 0 };
-        let outcome = read(&mut mine);
-        if mine.found > 0 {
-            self.count_ahead(-mine.found);
+    fn reading<R>(
+        &self,
+        queue: &Shared,
+        read: impl FnOnce(&mut dyn FnMut(u32) -> bool, &mut dyn FnMut(&RecordRef) -> bool) -> R,
+    ) -> R {
+        let mut found = 0;
+        let outcome = read(&mut |topic| self.takes(queue, topic), &mut |record| {
+            let mine = self.is_mine(queue, record);
+            found += i64::from(mine);
+            mine
+        });
+        if found > 0 {
+            self.count_ahead(-found);
         }
         outcome
     }
@@ -168,7 +155,8 @@ impl PersistentSource {
         loop {
             let mut window = self.window.lock();
             let now_ns = || self.context.clock.now_ns();
-            let Some(next) = self.reading(queue, |mine| window.take(now_ns, mine))? else {
+            let Some(next) = self.reading(queue, |topic, mine| window.take(now_ns, topic, mine))?
+            else {
                 return Ok(None);
             };
             drop(window);
@@ -332,7 +320,9 @@ impl PersistentSource {
         let Some(queue) = self.queue.upgrade() else { return Depth::default() };
         let mut window = self.window.lock();
         // A failure to read shows at the next pull.
-        while matches!(self.reading(&queue, |mine| window.pump(mine)), Ok(read) if read > 0) {}
+        while matches!(self.reading(&queue, |topic, mine| window.pump(topic, mine)), Ok(read) if read > 0)
+        {
+        }
         let (ready, in_flight, delayed) = window.counts();
         let caught_up = self.log.committed() <= window.cursor();
         let ahead = self.ahead.load(Ordering::Relaxed).max(0) as u64; // [relaxed]

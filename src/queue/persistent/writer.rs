@@ -16,8 +16,11 @@ use super::source::PersistentSource;
 use super::{CLOSED, Shared, not_appended};
 use crate::error::QueueError;
 use crate::event::EventCount;
-use crate::log::Budget;
-use crate::queue::records::{Encoded, Settled};
+use crate::log::{AppendError, Budget, Record};
+use crate::message::Message;
+use crate::queue::DEAD_LETTERS;
+use crate::queue::records::{self, Encoded, Outcome, Settled};
+use crate::queue::refusal::Refusal;
 use crate::queue::window::{SETTLEMENTS_MAX, storage};
 use crate::sync::{Weak, thread};
 use std::time::Duration;
@@ -77,6 +80,34 @@ impl Shared {
             outcome = outcome.and(source.write_settlements(self));
         }
         outcome
+    }
+
+    /// Writes the dead letter and the settlement of the message that it was in one frame.
+    pub(super) fn bury(&self, letter: &Message, number: u32, position: u64) -> Result<(), Refusal> {
+        let entry = self.topic(DEAD_LETTERS, Budget::Settle)?;
+        let settled = [Settled { position, outcome: Outcome::Dead }];
+        let settle = Encoded::settle(number, &settled);
+        let head = letter.encode_head();
+        let (letter_parts, settle_parts): ([&[u8]; 2], [&[u8]; 1]) =
+            ([&head, letter.payload()], [&settle.body]);
+        let time_ns = self.context.clock.now_ns();
+        let tag = records::message_tag(letter.urgency());
+        let appended = self.log.append_batch(
+            &[
+                Record { tag, topic: entry.number, time_ns, parts: &letter_parts },
+                Record { tag: settle.tag, topic: settle.topic, time_ns, parts: &settle_parts },
+            ],
+            Budget::Settle,
+        );
+        if matches!(appended, Err(AppendError::Full)) {
+            self.keeping.want_room_to_settle();
+        }
+        let appended = appended?;
+        entry.count_published(1);
+        let matched = entry.routes.load().iter().map(|source| source.count_ahead(1)).count();
+        self.count(if entry.is_claimed() { matched as i64 } else { 1 });
+        self.wake(&appended);
+        Ok(())
     }
 
     /// Writes settlements of the subscription with that number.
