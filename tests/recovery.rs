@@ -76,7 +76,7 @@ const DURABILITIES: [Durability; 3] = [Durability::Os, Durability::Sync, INTERVA
 const WAITS_EVERY: u64 = 64;
 /// Every so many runs make backups, one each time that so many messages were consumed.
 const BACKUP_RUNS: u64 = 3;
-const BACKUP_EVERY: usize = 300;
+const BACKUP_EVERY: usize = 120;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A message of the test: which run of the child, which publisher, which number.
@@ -277,7 +277,7 @@ fn consume(engine: &Engine, order: &Subscriber, lie: Lie, back_up: &dyn Fn(usize
                 child::say("S 0 0 0");
             }
         }
-        if count % BACKUP_EVERY == BACKUP_EVERY / 3 {
+        if count % BACKUP_EVERY == BACKUP_EVERY / 6 {
             back_up(count / BACKUP_EVERY);
         }
     }

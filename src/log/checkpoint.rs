@@ -202,7 +202,9 @@ pub(crate) fn choose(
             continue;
         }
         match read(storage, &one.path)? {
-            Ok(found) if log_id.is_some_and(|id| id != found.head.log_id) => {
+            // Without a segment a new log would begin, which another one's checkpoint is nothing to. Where it says that more was
+            // durable than nothing, that is the better complaint, and comes later.
+            Ok(found) if log_id.map_or(found.head.durable == 0, |id| id != found.head.log_id) => {
                 return Err(LogError::Foreign { path: one.path });
             }
             Ok(found) if found.head.sequence == one.sequence => chosen.whole.push(Arc::new(found)),

@@ -188,6 +188,8 @@ struct Part {
 struct Gathered {
     parts: Vec<Part>,
     aside: Vec<Listed>,
+    /// The last file, if its owner died before it wrote the header: an open removes it, where it is the last one.
+    blank: Option<Listed>,
 }
 
 #[derive(Default)]
@@ -216,7 +218,10 @@ impl Gathered {
                     gathered.put(listed, named.then_some((header, Proof::Sound)));
                     continue;
                 }
-                Err(_) if index + 1 == names.len() && listed.blank(storage)? => continue,
+                Err(_) if index + 1 == names.len() && listed.blank(storage)? => {
+                    gathered.blank = Some(listed);
+                    continue;
+                }
                 Err(fault) => fault,
             };
             match (heal::by_checksum(storage, &listed, log_id)?, fault) {
@@ -338,7 +343,9 @@ impl Plan {
         progress: &mut (dyn FnMut(u64, u64) + Send),
     ) -> Result<Self, LogError> {
         let listing = scan::list(storage, dir)?;
-        let mut links = Links::of(Gathered::look(storage, listing.segments)?);
+        let mut gathered = Gathered::look(storage, listing.segments)?;
+        let blank = gathered.blank.take();
+        let mut links = Links::of(gathered);
         let scans = scan_links(storage, &links.chain.links, progress)?;
         let (Some(first), Some(last)) = (links.chain.links.first(), links.chain.links.last())
         else {
@@ -383,6 +390,9 @@ impl Plan {
         for one in &links.aside {
             plan.set_aside(one, first.prev_end);
         }
+        let written = plan.bridges.iter().map(|bridge| bridge.header.base);
+        let written = written.chain(plan.fixes.iter().map(|fix| fix.header.base)).max();
+        plan.aside.extend(blank.filter(|one| Some(one.name_base) < written).map(|one| one.path));
         Ok(plan)
     }
 

@@ -739,6 +739,39 @@ mod tests {
         assert_eq!(encode(&back), encode(&replay));
     }
 
+    /// Promise: what is said of a message that lay in a gap settles nothing, and a sum from before the gap is cleared of it.
+    /// Method: gaps are named that the log of the test does not have; where it is asked for more, it still has them.
+    #[test]
+    fn a_message_that_is_lost_is_neither_waited_for_nor_counted() {
+        let mut history = History::new();
+        history.subscribe("a.*", 0, 0);
+        (0..12).for_each(|_| history.publish("a.x"));
+        let lost = history.plain.messages[9].0;
+        // What lies where the lost one lay is a record of the queue's own here, which is nobody's message.
+        let gone = history.append(&Encoded::unsubscribe(77));
+        for position in [lost, gone] {
+            let entry = Settled { position, outcome: Outcome::Ack };
+            history.append(&Encoded::settle(0, &[entry]));
+        }
+        let place = |at: u64| Position::from_u64(at).unwrap();
+        let mut replay = Replay::new(history.log.start(), SMALL);
+        let reread = |from| history.log.reader(from);
+        replay.lose(history.log.start(), vec![place(gone)..place(gone + 64)], &reread).unwrap();
+        history.follow(&mut replay, history.log.committed());
+        assert_eq!(replay.subscriptions[&0].unsettled(), 11);
+        // Now the first four, which are enumerated, and two that are not.
+        let first = history.plain.messages[0].0;
+        let behind = history.plain.messages[4].0;
+        let beyond = history.plain.messages[6].0;
+        let ends = history.plain.messages[8].0;
+        let gaps = vec![place(first)..place(behind), place(beyond)..place(ends)];
+        let mut shortened = decode(&encode(&replay), SMALL).unwrap();
+        shortened.lose(history.log.start(), gaps, &reread).unwrap();
+        let of_front = shortened.subscriptions[&0].backlog.read_so_far();
+        assert!(of_front.iter().all(|at| behind <= *at), "{of_front:?}");
+        assert_eq!(shortened.watermark().0, behind);
+    }
+
     /// Promise: these are the bytes of version 1.
     #[test]
     fn the_bytes_of_version_1_are_pinned() {

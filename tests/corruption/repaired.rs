@@ -50,13 +50,13 @@ fn harmed(image: &Image, file: &Path, harm: Harm) -> tempfile::TempDir {
     dir
 }
 
+fn is_segment(name: &Path) -> bool {
+    name.extension().is_some_and(|it| it == "seg")
+}
+
 /// The harms that are tried on a file.
 fn harms(name: &Path, bytes: &[u8], seed: u64) -> Vec<Harm> {
-    let frames = if name.extension().is_some_and(|it| it == "seg") {
-        forge::frames(bytes)
-    } else {
-        Vec::new()
-    };
+    let frames = if is_segment(name) { forge::frames(bytes) } else { Vec::new() };
     let anatomy = Anatomy { path: name.into(), bytes: bytes.to_vec(), frames, is_last: false };
     let every = if all() { 61 } else { 23 };
     let places = anatomy.places(seed).into_iter().skip(seed as usize % every).step_by(every);
@@ -102,9 +102,8 @@ fn a_repair_keeps_each_whole_frame_reports_each_gap_and_invents_nothing() {
     let (dir, _) = a_closed_log_with_checkpoints();
     let original = image(dir.path());
     let (frames_once, _) = whole_frames(dir.path());
-    let is_segment = |one: &&(PathBuf, _)| one.0.extension().unwrap() == "seg";
-    let first = original.iter().find(is_segment).unwrap();
-    let last = original.iter().rfind(is_segment).unwrap();
+    let first = original.iter().find(|one| is_segment(&one.0)).unwrap();
+    let last = original.iter().rfind(|one| is_segment(&one.0)).unwrap();
     let (mut tried, mut remedies, mut refused) = (0, 0, 0);
     for (name, bytes) in &original {
         for harm in harms(name, bytes, seed) {
@@ -201,8 +200,8 @@ fn a_repaired_queue_opens_and_gives_all_that_is_whole() {
     let seed = seed();
     let queue = a_closed_queue();
     let with_checkpoints = image(queue.path());
-    let is_segment = |one: &&(PathBuf, _)| one.0.extension().unwrap() == "seg";
-    let without: Image = with_checkpoints.iter().filter(is_segment).cloned().collect();
+    let without: Image =
+        with_checkpoints.iter().filter(|one| is_segment(&one.0)).cloned().collect();
     let all = published(copied(queue.path()).path());
     let waiting: BTreeSet<u64> = {
         let copy = copied(queue.path());
