@@ -6,7 +6,7 @@
 //! damage, or a read error of the disk, answers "read it": then the reader reports what it finds, as ever.
 //!
 //! ```text
-//!   full, committed, durable ── housekeeping, at leisure ──> made ──> <base as 16 hex digits>.idx
+//!   full, committed as a whole ── housekeeping, at leisure ──> made ──> <base as 16 hex digits>.idx
 //!   a reader comes to a segment:  made? else the file? else the walk ──> passed whole, or read
 //! ```
 //!
@@ -27,8 +27,9 @@
 //!
 //! After a power loss the file is whole, or its checksum says that it is not. And it cannot be whole and wrong: nothing is
 //! ever appended to a segment once it is full, and the salt is that segment's alone. What a recovery or a repair takes out
-//! of a segment leaves an index that names a pair too many: that costs a reading. So the file needs no sync, no synced
-//! name, and no place in the order of an open or a trim.
+//! of a segment leaves an index that names a pair too many, which costs a reading, or one of another end, which does not
+//! count. So the file needs no sync, no synced name, and no place in the order of an open or a trim; nor does the segment
+//! have to be durable first.
 //!
 //! # Orderings
 //!
@@ -299,12 +300,12 @@ fn warm_up(segment: &Segment, warm: &mut u64, (at, bytes): (u64, u64), seen: See
     Some(())
 }
 
-/// Makes and writes the indexes of segments that are full and durable: those of this open, and those that somebody asked
+/// Makes and writes the indexes of segments that are full and committed as a whole: those of this open, and those that somebody asked
 /// for. Stops when a writer is in need.
 pub(crate) fn write_full(shared: &Shared) {
-    let durable = shared.group.durable();
+    let committed = shared.tail.committed().end();
     let table = shared.segments.snapshot();
-    let full = table.list().iter().filter(|segment| segment.end <= durable);
+    let full = table.list().iter().filter(|segment| segment.end <= committed);
     for segment in full.filter(|segment| !segment.index.is_settled()) {
         let index = &segment.index;
         if index.made.get().is_none() && segment.is_live() {
@@ -521,7 +522,7 @@ mod tests {
         assert_eq!(view.table().list()[0].index.made.get(), Some(&Index::Mixed));
     }
 
-    /// Promise: housekeeping writes the index of each full segment that is durable, and the next open reads by it: nothing
+    /// Promise: housekeeping writes the index of each full segment, and the next open reads by it: nothing
     /// of the segment itself. Method: after the open the frames are spoiled. Trim and open remove what is of no use.
     #[test]
     fn indexes_are_written_used_and_removed_with_their_segments() {
