@@ -39,7 +39,10 @@ impl Home {
         for path in files(&self.dir(), "") {
             let name = path.file_name().unwrap().to_str().unwrap();
             if name != "lock" && !leave(name) {
-                std::fs::copy(&path, copy.dir().join(name)).unwrap();
+                match std::fs::copy(&path, copy.dir().join(name)) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {} // renamed since
+                    copied => drop(copied.unwrap()),
+                }
             }
         }
         copy
