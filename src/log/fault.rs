@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     BodyUnchecked = 1 << 16,
     /// A group sync leaves out all but the last segment that it should cover.
     SyncsLastOnly = 1 << 17,
+    /// The index of a segment leaves out one of its pairs.
+    IndexForgets = 1 << 22,
     /// The successor of a recovered segment does not say where that one ends, and what is behind the end stays.
     GoesOnBehindEnd = 1 << 18,
     /// A checkpoint says that it holds what it has not folded yet: the last KiB.

@@ -12,6 +12,7 @@
 //!   open:    list, scan, decide, act, then a NEW segment              `scan.rs`, `recovery.rs`, `open.rs`
 //!   ahead:   one housekeeping thread prepares segments                `prepare.rs`
 //!   reclaim: write_checkpoint, then trim                `checkpoint.rs`
+//!   skip:    a full segment in which nothing is wanted                `index.rs`
 //!   bytes:   `format.rs`, the normative tables
 //!   files:   one seam to the file system               `disk.rs`; maps: `storage.rs`
 //! ```
@@ -82,6 +83,7 @@ pub mod fuzzing;
 mod golden;
 mod group;
 mod heal;
+mod index;
 #[cfg(test)]
 mod live;
 mod mend;

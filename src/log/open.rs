@@ -14,6 +14,7 @@ use super::format::{
     Position, SegmentHeader, durable_lag,
 };
 use super::group::GroupSync;
+use super::index;
 use super::options::{LogOptions, Sizes};
 use super::prepare::{self, Preparer};
 use super::recovery::{self, Chain, Known, Link, Plan};
@@ -28,6 +29,7 @@ use super::{AppendError, Log, Owned, Record, Recovery, random_u64, random_u128};
 use crate::clock::{Clock, SystemClock};
 use crate::sync::{Arc, Mutex, thread};
 use rayon::prelude::*;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -195,6 +197,8 @@ fn act(storage: &dyn Storage, dir: &Path, found: &Found) -> Result<u64, LogError
     for temporary in &found.temporaries {
         disk::remove(storage, dir, temporary)?;
     }
+    let bases: HashSet<u64> = found.kept().iter().map(|link| link.header.base).collect();
+    index::sweep(storage, dir, |base| bases.contains(&base));
     let unused = found.chain.links[found.plan.kept..].iter().map(|link| &link.listed);
     let mut gone: Vec<_> = found.chain.leftovers.iter().chain(unused).collect();
     gone.sort_by_key(|listed| std::cmp::Reverse(listed.name_base));

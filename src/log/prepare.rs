@@ -7,13 +7,15 @@
 //!
 //! When it has time it also makes full segments durable, even where nobody asks for it: so recovery has little to write
 //! again, and a power loss costs little more than the last segments. A writer that outruns the preparation comes first:
-//! while it does, only the kernel's own write-back bounds what is not on disk.
+//! while it does, only the kernel's own write-back bounds what is not on disk. Before that it writes their
+//! indexes: see `index`.
 //!
 //! How writers and that thread find one another is the page of `preparer`.
 
 use super::error::{Action, StorageError};
 use super::format::SegmentHeader;
 use super::group::Syncing;
+use super::index;
 use super::preparer::{self, Ground};
 use super::segment::Segment;
 use super::write::Shared;
@@ -55,6 +57,8 @@ impl Ground for Shared {
     }
 
     fn at_leisure(&self) {
+        // First: the sync takes the segments out of the page tables, and the walk would bring them back.
+        index::write_full(self);
         settle_full_segments(self);
     }
 }

@@ -140,6 +140,12 @@ impl<R: Clone> Preparer<R> {
         outcome
     }
 
+    /// Does a writer wait, or the end? What is done at leisure stops then.
+    pub fn is_wanted(&self) -> bool {
+        let state = self.state.lock();
+        state.stop || state.waiting > 0
+    }
+
     /// Did the last attempt to prepare fail?
     #[cfg(test)]
     pub(crate) fn is_refused(&self) -> bool {

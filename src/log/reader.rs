@@ -8,9 +8,12 @@
 //!   position: | BATCH header | inner record | inner record | next frame
 //!             ^ frame()      ^ position()   ^ next()
 //! ```
+//!
+//! Whoever wants few of the records says so by [`Reader::next_skipping`]: see the page of `index`.
 
 use super::error::{DamageKind, LogError};
 use super::format::{FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position};
+use super::index;
 use super::segment::Segment;
 use super::tail::Seen;
 use super::write::Shared;
@@ -105,7 +108,12 @@ pub struct Reader {
     warm: u64,
     /// Of a record with such a tag, alone in its frame, the body is left alone.
     skims: Option<fn(u16) -> bool>,
+    /// Segments passed whole.
+    skipped: u64,
 }
+
+/// Which records a caller wants, by tag and topic.
+type Wanted<'a> = &'a mut dyn FnMut(u16, u32) -> bool;
 
 /// The batch that is being handed out.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +126,7 @@ struct Batch {
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, from: u64) -> Self {
-        Self { shared, segment: None, at: from, batch: None, warm: 0, skims: None }
+        Self { shared, segment: None, at: from, batch: None, warm: 0, skims: None, skipped: 0 }
     }
 
     /// The same reader, which neither reads nor checks the body of a record whose tag `skims`, where that is alone in
@@ -150,6 +158,32 @@ impl Reader {
     /// read.
     #[allow(clippy::should_implement_trait)] // `None` is not the end: more may be committed later.
     pub fn next(&mut self) -> Result<Option<RecordRef>, LogError> {
+        self.advance(None)
+    }
+
+    /// As [`Reader::next`], but full segments in which no record is `wanted`, by tag and topic, are passed whole, without
+    /// a look at what else is in them: their damage is not found. Others are read as a whole, so what comes is not always
+    /// wanted.
+    ///
+    /// What is asked for once is known from then on: a segment's pairs of tag and topic, up to 4,096.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn next_skipping(
+        &mut self,
+        wanted: &mut dyn FnMut(u16, u32) -> bool,
+    ) -> Result<Option<RecordRef>, LogError> {
+        self.advance(Some(wanted))
+    }
+
+    /// How many segments were passed whole.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    #[inline]
+    fn advance(&mut self, mut wanted: Option<Wanted<'_>>) -> Result<Option<RecordRef>, LogError> {
         loop {
             if let Some(batch) = self.batch {
                 if let Some(record) = self.inner(batch)? {
@@ -161,7 +195,7 @@ impl Reader {
             if self.at >= seen.end() {
                 return Ok(None);
             }
-            let Some(segment) = self.enter()? else {
+            let Some(segment) = self.enter(seen, &mut wanted)? else {
                 continue;
             };
             // Taken out and put back, not cloned: all readers of a segment share the count.
@@ -174,7 +208,11 @@ impl Reader {
     }
 
     /// The segment that holds `at`, out of the hands of `self`; `None` after a step to the next one.
-    fn enter(&mut self) -> Result<Option<Arc<Segment>>, LogError> {
+    fn enter(
+        &mut self,
+        seen: Seen,
+        wanted: &mut Option<Wanted<'_>>,
+    ) -> Result<Option<Arc<Segment>>, LogError> {
         let at = self.at;
         let holds = |segment: &Arc<Segment>| {
             segment.header.base <= at && at < segment.end && segment.holes.is_empty()
@@ -193,7 +231,18 @@ impl Reader {
                 self.at = hole.end;
                 return Ok(None);
             }
-            return Ok(Some(holding.clone()));
+            let holding = holding.clone();
+            drop(view);
+            if let Some(wanted) = wanted
+                && holding.end <= seen.end()
+                && holding.holes.is_empty()
+                && !index::may_hold(&self.shared, &holding, (self.at, seen), *wanted)
+            {
+                self.at = holding.end;
+                self.skipped += 1;
+                return Ok(None);
+            }
+            return Ok(Some(holding));
         }
         let next = view.table().above(self.at).expect("committed lies beyond, so a segment does");
         let start = self.shared.start();

@@ -13,6 +13,7 @@ use super::disk::{self, Storage, Stored};
 use super::error::{Action, Damage, DamageKind, StorageError};
 use super::fault::{Fault, Faults};
 use super::format::{FrameHeader, HEADER_PAGE_BYTES, HeaderRead, Kind, Seal, SegmentHeader};
+use super::index;
 use super::storage::{Access, Map};
 use super::tail::{Seen, Words};
 use crate::sync::{Arc, AtomicU32, Mutex};
@@ -33,6 +34,8 @@ pub(crate) struct Segment {
     pub file_bytes: u64,
     /// Stretches that hold nothing and that nobody has padded: only in an archive, which changes nothing.
     pub holes: Vec<std::ops::Range<u64>>,
+    /// What is in it, as far as anybody asked.
+    pub index: index::Lazy,
     file: Arc<dyn Stored>,
     map: Map,
     seal: Seal,
@@ -76,12 +79,18 @@ impl Segment {
         let map = Map::new(file.file(), header.base, file_bytes, access)
             .map_err(StorageError::on(Action::Map, &path))?;
         let seal = header.seal();
-        Ok(Self { header, path, end, file_bytes, holes: Vec::new(), file, map, seal, access })
+        let (holes, index) = (Vec::new(), index::Lazy::default());
+        Ok(Self { header, path, end, file_bytes, holes, index, file, map, seal, access })
     }
 
     /// What seals its frames.
     pub fn seal(&self) -> Seal {
         self.seal
+    }
+
+    /// Is it one that this open made?
+    pub fn is_live(&self) -> bool {
+        self.access == Access::Write
     }
 
     /// Its file.

@@ -22,6 +22,7 @@ use super::format::{
     FLAG_INNER, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, Kind, Position, aligned, durable_lag,
 };
 use super::group::{GroupSync, Syncing};
+use super::index;
 use super::options::Sizes;
 use super::prepare::{NoRoom, Preparer};
 use super::segment::{Segment, Segments, View};
@@ -381,6 +382,7 @@ impl Shared {
             if before.min(needed).min(durable) < first.end || durable <= second.header.base {
                 break;
             }
+            index::remove(&*self.storage, first);
             match disk::remove(&*self.storage, &self.dir, &first.path) {
                 // An earlier trim removed it, and could not make that durable.
                 Err(error) if error.source.kind() == io::ErrorKind::NotFound => {

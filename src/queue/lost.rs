@@ -47,7 +47,7 @@ impl Replay {
             (topic.published, topic.held_from) = (0, None);
         }
         let (topics, subscriptions) = (&mut self.topics, &self.subscriptions);
-        skim(reread, self.retained, self.at, |record| {
+        skim(reread, self.retained..self.at, &|_| true, |record| {
             let (place, number) = (records::place(record.position()), record.topic());
             let Some(topic) = topics.get_mut(number as usize) else {
                 return ControlFlow::Continue(());

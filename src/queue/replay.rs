@@ -349,7 +349,7 @@ impl Replay {
         self.subscriptions.insert(number, made);
         if self.retained < from && from < position {
             let topics = &self.topics;
-            skim(reread, from, position, |record| {
+            skim(reread, from..position, &|topic| mine.contains(&topic), |record| {
                 let topic = record.topic();
                 let counts = mine.contains(&topic)
                     && !claims.contains(&topic)
@@ -419,11 +419,13 @@ impl Replay {
             return Ok(());
         }
         let mut whole = false;
-        skim(reread, subscription.backlog.resume(), end, |record| {
+        let routed =
+            |topic: u32| topics.get(topic as usize).filter(|one| one.routes.contains(&number));
+        let wanted = |topic| routed(topic).is_some();
+        skim(reread, subscription.backlog.resume()..end, &wanted, |record| {
             let (place, topic) = (records::place(record.position()), record.topic());
-            let routed = topics.get(topic as usize).filter(|one| one.routes.contains(&number));
             let next = records::place(record.next());
-            let mine = routed.is_some_and(|one| subscription.owns(one, topic, place));
+            let mine = routed(topic).is_some_and(|one| subscription.owns(one, topic, place));
             if mine && !subscription.backlog.offer(place, topic, next, bounds) {
                 whole = true;
                 return ControlFlow::Break(());
@@ -476,7 +478,8 @@ impl Replay {
             purged.iter().copied().filter(|&topic| routed(topic).is_some()).collect();
         let mut beyond: BTreeMap<u32, (u64, Vec<u64>)> = BTreeMap::new();
         if !concerned.is_empty() && subscription.backlog.has_beyond() {
-            skim(reread, subscription.backlog.resume(), position, |record| {
+            let wanted = |topic| concerned.contains(&topic);
+            skim(reread, subscription.backlog.resume()..position, &wanted, |record| {
                 let (place, topic) = (records::place(record.position()), record.topic());
                 let owns = |one: &ReplayedTopic| subscription.owns(one, topic, place);
                 if concerned.contains(&topic) && routed(topic).is_some_and(owns) {
@@ -513,7 +516,7 @@ impl Replay {
         reread: Reread<'_>,
     ) -> Result<BTreeMap<u32, u64>, QueueError> {
         let mut counts = BTreeMap::new();
-        skim(reread, self.retained, from, |record| {
+        skim(reread, self.retained..from, &|_| true, |record| {
             let place = records::place(record.position());
             let topic = self.topics.get(record.topic() as usize);
             if topic.is_some_and(|topic| topic.purged_before <= place) {
@@ -564,11 +567,12 @@ impl Replay {
         // Delayed ones may stand among those that were never enumerated, where they count as settled ahead.
         let delayed: HashSet<u64> = known.collect();
         let mut outcome = Ok(());
-        skim(reread, backlog.resume(), self.at, |record| {
+        let routed =
+            |topic: u32| self.topics.get(topic as usize).filter(|one| one.routes.contains(&number));
+        let wanted = |topic| routed(topic).is_some();
+        skim(reread, backlog.resume()..self.at, &wanted, |record| {
             let (place, topic) = (records::place(record.position()), record.topic());
-            let routed = self.topics.get(topic as usize);
-            let routed = routed.filter(|one| one.routes.contains(&number));
-            let mine = routed.is_some_and(|one| subscription.owns(one, topic, place));
+            let mine = routed(topic).is_some_and(|one| subscription.owns(one, topic, place));
             if !mine || !(backlog.is_beyond(place) || delayed.contains(&place)) {
                 return ControlFlow::Continue(());
             }
@@ -600,18 +604,19 @@ impl Replay {
     }
 }
 
-/// Shows the messages that start in `[from, to)`, by their headers.
+/// Shows the messages that start in the range, by their headers. Of topics that are not `wanted` some may be left out.
 pub(crate) fn skim(
     reread: Reread<'_>,
-    from: u64,
-    to: u64,
+    Range { start: from, end: to }: Range<u64>,
+    wanted: &dyn Fn(u32) -> bool,
     mut visit: impl FnMut(&RecordRef) -> ControlFlow<()>,
 ) -> Result<(), QueueError> {
     if to <= from {
         return Ok(());
     }
     let mut reader = reread(position(from)).skimming(records::is_message);
-    while let Some(record) = reader.next().map_err(failed)? {
+    let mut wanted = |tag, topic| records::is_message(tag) && wanted(topic);
+    while let Some(record) = reader.next_skipping(&mut wanted).map_err(failed)? {
         if to <= records::place(record.position()) {
             return Ok(());
         }
@@ -629,7 +634,7 @@ pub(crate) fn first_time_ns(
     to: u64,
 ) -> Result<Option<u64>, QueueError> {
     let mut found = None;
-    skim(reread, from, to, |record| {
+    skim(reread, from..to, &|_| true, |record| {
         found = Some(record.time_ns());
         ControlFlow::Break(())
     })?;

@@ -124,6 +124,7 @@ impl Window {
     pub(crate) fn take(
         &mut self,
         now_ns: impl FnOnce() -> u64,
+        wanted: impl FnMut(u32) -> bool,
         mine: impl FnMut(&RecordRef) -> bool,
     ) -> Result<Option<Next>, LogError> {
         let due = match self.exceptions.next_due_ns() {
@@ -136,22 +137,25 @@ impl Window {
             return Ok(Some(Next::Due(position, waiting)));
         }
         if self.ready.is_empty() {
-            self.pump(mine)?;
+            self.pump(wanted, mine)?;
         }
         let next = self.ready.pop_front();
         self.in_flight += usize::from(next.is_some());
         Ok(next.map(Next::Fresh))
     }
 
-    /// Reads on in the log while there is room. Returns how many messages became ready.
+    /// Reads on in the log while there is room, and passes segments that have no message of a `wanted` topic; all that
+    /// is pending here is of one. Returns how many messages became ready.
     pub(crate) fn pump(
         &mut self,
+        mut wanted: impl FnMut(u32) -> bool,
         mut mine: impl FnMut(&RecordRef) -> bool,
     ) -> Result<usize, LogError> {
+        let mut wanted = |tag, topic| records::is_message(tag) && wanted(topic);
         let mut found = 0;
         while found < PUMP_MAX && self.has_room() {
             self.jump();
-            let Some(record) = self.reader.next()? else { break };
+            let Some(record) = self.reader.next_skipping(&mut wanted)? else { break };
             if self.hands_out(&record) && records::is_message(record.tag()) && mine(&record) {
                 self.ready.push_back(record);
                 found += 1;

@@ -657,7 +657,8 @@ fn a_disk_that_fails_a_read_in_the_middle_is_refused_by_value() {
     drop(log);
     let files = disk.list(dir).expect("the directory is there");
     assert!(files.len() >= 3);
-    for path in &files {
+    // An index is not read before somebody asks, and then it is made again.
+    for path in files.iter().filter(|path| path.extension().is_some_and(|it| it == "seg")) {
         let again = disk.moment().death();
         again.fail_reads(path, 5_000..5_001);
         let refused = again.open_log(dir, options()).map(drop);

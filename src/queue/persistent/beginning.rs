@@ -21,7 +21,7 @@ use crate::queue::routes::Filter;
 use crate::queue::window::{Begin, Purge, storage};
 use crate::sync::Arc;
 use std::collections::HashSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 impl Shared {
     /// Makes a subscription: its record first, then it is seen by publishers. Under the lock, so that topics and
@@ -63,9 +63,9 @@ impl Shared {
         }
         if retained < from && from < position {
             let mine: HashSet<u32> = matching.iter().map(|entry| entry.number).collect();
-            let counted = self.count_between(from, position, |topic, place| {
-                let mine = mine.contains(&topic) && !claims.contains(&topic);
-                let entry = self.topics.by_number(topic).filter(|_| mine);
+            let wanted = |topic| mine.contains(&topic) && !claims.contains(&topic);
+            let counted = self.count_between(from..position, &wanted, |topic, place| {
+                let entry = self.topics.by_number(topic).filter(|_| wanted(topic));
                 entry.is_some_and(|entry| entry.purged_before() <= place)
             });
             // Its record is written: it is made whatever comes, else a second one would have its name, and this one would pin
@@ -107,15 +107,15 @@ impl Shared {
         }
     }
 
-    /// How many messages between two places `counts`.
+    /// How many messages in a range, all of them of `wanted` topics, `counts`.
     fn count_between(
         &self,
-        from: u64,
-        to: u64,
+        range: Range<u64>,
+        wanted: &dyn Fn(u32) -> bool,
         counts: impl Fn(u32, u64) -> bool,
     ) -> Result<u64, QueueError> {
         let mut count = 0;
-        skim(&|from| self.log.reader(from), from, to, |record| {
+        skim(&|from| self.log.reader(from), range, wanted, |record| {
             count += u64::from(counts(record.topic(), records::place(record.position())));
             ControlFlow::Continue(())
         })?;

@@ -136,10 +136,10 @@ impl PersistentSource {
     fn reading<R>(
         &self,
         queue: &Shared,
-        read: impl FnOnce(&mut dyn FnMut(&RecordRef) -> bool) -> R,
+        read: impl FnOnce(&mut dyn FnMut(u32) -> bool, &mut dyn FnMut(&RecordRef) -> bool) -> R,
     ) -> R {
         let mut found = 0;
-        let outcome = read(&mut |record| {
+        let outcome = read(&mut |topic| self.takes(queue, topic), &mut |record| {
             let mine = self.is_mine(queue, record);
             found += i64::from(mine);
             mine
@@ -155,7 +155,8 @@ impl PersistentSource {
         loop {
             let mut window = self.window.lock();
             let now_ns = || self.context.clock.now_ns();
-            let Some(next) = self.reading(queue, |mine| window.take(now_ns, mine))? else {
+            let Some(next) = self.reading(queue, |topic, mine| window.take(now_ns, topic, mine))?
+            else {
                 return Ok(None);
             };
             drop(window);
@@ -253,7 +254,8 @@ impl PersistentSource {
         drop(window);
         let mut unread = 0;
         let reread = |from| self.log.reader(from);
-        skim(&reread, records::place(looked.cursor), purge.before, |record| {
+        let wanted = |topic| purge.topics.contains(&topic);
+        skim(&reread, records::place(looked.cursor)..purge.before, &wanted, |record| {
             let drops = purge.drops(record.topic(), records::place(record.position()));
             unread += u64::from(drops && !looked.passes(record) && self.is_mine(queue, record));
             ControlFlow::Continue(())
@@ -318,7 +320,9 @@ impl PersistentSource {
         let Some(queue) = self.queue.upgrade() else { return Depth::default() };
         let mut window = self.window.lock();
         // A failure to read shows at the next pull.
-        while matches!(self.reading(&queue, |mine| window.pump(mine)), Ok(read) if read > 0) {}
+        while matches!(self.reading(&queue, |topic, mine| window.pump(topic, mine)), Ok(read) if read > 0)
+        {
+        }
         let (ready, in_flight, delayed) = window.counts();
         let caught_up = self.log.committed() <= window.cursor();
         let ahead = self.ahead.load(Ordering::Relaxed).max(0) as u64; // [relaxed]
@@ -351,7 +355,8 @@ impl PersistentSource {
         found.extend(waiting.ready.iter().filter_map(matching));
         let mut reader = self.log.reader(waiting.cursor);
         while found.len() < count {
-            let Some(record) = reader.next().map_err(failed)? else { break };
+            let mut wanted = |tag, topic| records::is_message(tag) && self.takes(queue, topic);
+            let Some(record) = reader.next_skipping(&mut wanted).map_err(failed)? else { break };
             if !waiting.passes(&record) && self.is_mine(queue, &record) {
                 found.extend(matching(&record));
             }
