@@ -370,12 +370,18 @@ impl Life {
         let (number, attempt) = (number_of(&delivery)?, delivery.attempt());
         let fate = if matches!(fate, Fate::Failed(_)) { Fate::Failed(attempt) } else { fate };
         self.story.fate(reader, number, fate);
+        let buried = || source.context().recorder.counters().dead_lettered;
+        let before = buried();
         let settled = match fate {
             Fate::Dead => delivery.dead_letter("planted"),
             Fate::Failed(_) => delivery.retry(DELAY),
             _ => delivery.ack(),
         };
         settled.map_err(|error| format!("settle: {error}"))?;
+        if fate == Fate::Dead && buried() == before {
+            // A failing disk had no place for the letter: the message is kept, for another attempt.
+            self.story.fate(reader, number, Fate::Failed(attempt));
+        }
         Ok(true)
     }
 
