@@ -156,6 +156,7 @@ const TABLES: [(&str, Make); 11] = [
 ];
 
 fn measure(wishes: Wishes) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(&wishes.dir)?;
     let effort = Effort {
         quick: wishes.quick,
         rounds: if wishes.quick { 1 } else { wishes.rounds },
