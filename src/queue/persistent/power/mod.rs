@@ -49,7 +49,7 @@ use crate::queue::{
 use crate::sync::{Arc, thread};
 use std::path::Path;
 use std::time::Duration;
-use story::{Fate, Shown, Story};
+use story::{Fate, Shown, Story, number_of, payload};
 
 const DIR: &str = "/queue";
 const TOPIC: &str = "work";
@@ -165,25 +165,6 @@ fn start(disk: &SimStorage, durability: Durability, keep: Keep) -> Result<Runnin
 fn subscribe(queue: &PersistentQueue, topic: &str, name: &str) -> Result<Arc<dyn Source>, String> {
     let subscription = Subscription::new(topic).name(name).start(Start::Earliest);
     queue.subscribe(&subscription).map_err(|error| format!("subscribe: {error}"))
-}
-
-fn payload(number: u64) -> Vec<u8> {
-    let mut draw = Draw(number);
-    let mut payload = number.to_le_bytes().to_vec();
-    // Many small ones, and some that fill segments.
-    let words = if number.is_multiple_of(3) { number * 37 % 1_000 } else { number * 7 % 90 };
-    for _ in 0..words {
-        payload.extend(draw.next().to_le_bytes());
-    }
-    payload
-}
-
-/// The number of a message, if it is one of ours, whole.
-fn number_of(delivery: &Delivery) -> Result<u64, String> {
-    let bytes = delivery.payload();
-    let number = bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-    let whole = number.filter(|number| bytes[..] == payload(*number)[..]);
-    whole.ok_or_else(|| format!("a message of {} bytes that nobody published", bytes.len()))
 }
 
 fn pull(source: &Arc<dyn Source>) -> Result<Option<Delivery>, String> {

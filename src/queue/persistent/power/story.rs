@@ -4,7 +4,8 @@
 //! so by what it delivers. A *base* is where a life begins on what another left: from there on all is known for sure,
 //! and what was done before without having become durable counts no more, even if it shows itself later.
 
-use crate::log::sim::Promise;
+use crate::log::sim::{Draw, Promise};
+use crate::queue::Delivery;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -272,4 +273,23 @@ fn may_be(sure: Option<Fate>, ever: &[Fate], attempt: Option<u32>, is_dead: bool
         (Some(Fate::Failed(known)), Some(attempt), false) => known < attempt && failed(attempt),
         (_, Some(attempt), false) => attempt == 1 || failed(attempt),
     }
+}
+
+pub(super) fn payload(number: u64) -> Vec<u8> {
+    let mut draw = Draw(number);
+    let mut payload = number.to_le_bytes().to_vec();
+    // Many small ones, and some that fill segments.
+    let words = if number.is_multiple_of(3) { number * 37 % 1_000 } else { number * 7 % 90 };
+    for _ in 0..words {
+        payload.extend(draw.next().to_le_bytes());
+    }
+    payload
+}
+
+/// The number of a message, if it is one of ours, whole.
+pub(super) fn number_of(delivery: &Delivery) -> Result<u64, String> {
+    let bytes = delivery.payload();
+    let number = bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    let whole = number.filter(|number| bytes[..] == payload(*number)[..]);
+    whole.ok_or_else(|| format!("a message of {} bytes that nobody published", bytes.len()))
 }
