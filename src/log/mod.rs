@@ -429,15 +429,13 @@ impl Log {
 
     /// Does the log begin with the first segment that it ever had? Else earlier ones were trimmed.
     pub fn is_whole(&self) -> bool {
-        let view = self.shared.segments.view();
-        view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
+        self.shared.is_whole()
     }
 
     /// Where nothing is any more, in order: the gaps that a [`repair`](repair()) left in the segments that are kept,
     /// and whatever else holds nothing there. A checkpoint that is older may speak of records that were in them.
     pub fn gaps(&self) -> Vec<Range<Position>> {
-        let view = self.shared.segments.view();
-        repair::gaps(view.table(), self.shared.tail.committed())
+        self.shared.gaps()
     }
 
     /// Where the segments begin, oldest first.

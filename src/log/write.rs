@@ -187,6 +187,17 @@ impl Shared {
         Position::of(first.header.prev_end)
     }
 
+    /// See [`Log::is_whole`](super::Log::is_whole).
+    pub fn is_whole(&self) -> bool {
+        let view = self.segments.view();
+        view.table().list().first().is_none_or(|first| first.header.prev_salt == 0)
+    }
+
+    /// See [`Log::gaps`](super::Log::gaps).
+    pub fn gaps(&self) -> Vec<Range<Position>> {
+        super::repair::gaps(self.segments.view().table(), self.tail.committed())
+    }
+
     /// How little may be prepared ahead before the housekeeping thread is woken.
     pub fn low_water(&self) -> u64 {
         self.sizes.segment_bytes / 2
