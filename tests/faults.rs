@@ -44,6 +44,8 @@ const SEGMENT_BYTES: u64 = 64 << 10;
 const DESCRIPTORS: u32 = 40;
 /// How many messages are published, each synced, before the power goes.
 const SYNCED: usize = 300;
+/// How often the power is cut in search of a loss.
+const CUTS_MAX: usize = 40;
 
 fn config(dir: &Path) -> Config {
     let config = Config::persistent(dir).segment_bytes(SEGMENT_BYTES).workers(2);
@@ -458,12 +460,13 @@ fn what_was_synced_is_on_the_disk_when_the_power_goes() {
     assert_eq!(power_cut("sync"), SYNCED);
 }
 
-/// Promise: the method sees a loss. Method: the same at `Os`, which promises nothing for the disk.
+/// Promise: the method sees a loss. Method: the same at `Os`, which promises nothing for the disk. What the kernel writes
+/// back by itself it may: then all is there, and the power is cut again.
 #[test]
 #[ignore = "real faults: see the page"]
 fn what_was_not_synced_is_not_all_there() {
-    let found = power_cut("os");
-    assert!(found < SYNCED, "all {found} messages were on the disk, though nobody had synced them");
+    let found = (0..CUTS_MAX).map(|_| power_cut("os")).find(|found| *found < SYNCED);
+    let found = found.expect("a cut that loses something, though nobody had synced");
     println!("{found} of {SYNCED}");
 }
 
