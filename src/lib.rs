@@ -27,6 +27,7 @@
 //!
 //! | floor | modules | what stands there |
 //! | --- | --- | --- |
+//! | 4 | `lab` (feature) | the laboratory: the engine held against theory, from outside |
 //! | 3 | `engine` | [`Engine`], [`Config`], the dispatcher, retries |
 //! | 2 | `queue` | the seam; the memory kind and the persistent kind; routes, credits, windows, records |
 //! | 1 | [`ring`], [`log`], [`metrics`], [`model`], `message` | what is of use alone: these know nothing of each other |
@@ -45,6 +46,8 @@ pub(crate) mod engine {
 #[cfg(not(any(loom, shuttle)))]
 mod error;
 pub(crate) mod event;
+#[cfg(all(feature = "lab", not(any(loom, shuttle))))]
+pub mod lab;
 #[cfg(not(any(loom, shuttle)))]
 pub mod log;
 /// In a model: the log's tail, who prepares what lies before it, who syncs, and who waits for that.

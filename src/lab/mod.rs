@@ -1,0 +1,32 @@
+//! The laboratory: the engine held against queueing theory, from outside, through its public interface.
+//!
+//! ```text
+//!  Experiment ──run──> Run { events, stalls, machine } ──judge──> Judgement ──report──> tables and plots
+//!   what is done         every message's stamps,                  what the stamps say      for people
+//!   (draws before)       nothing filtered                         (pure, no clock)
+//! ```
+//!
+//! The measuring half has clocks and threads and no statistics; the judging half is arithmetic on what was written down,
+//! and works as well on a file that another program wrote. Two comparisons are never mixed: the engine against its own
+//! path (what a perfect queue would have made of the very same arrivals and services: no chance in it), and the path
+//! against the law at the rates that the run really had (chance, and the machine's stalls).
+//!
+//! # Symbols
+//!
+//! As in [`crate::model`]: lambda arrivals a second, s the mean service, mu = 1/s, rho = lambda s / c of c servers, K the
+//! most in the system, W sojourn, Wq wait, ca2 and cs2 the squared coefficient of variation of gaps and services.
+//!
+//! # Limits
+//!
+//! [`MESSAGES_MAX`] messages a run: a row takes 64 bytes while it is judged.
+
+mod event;
+mod experiment;
+mod judgement;
+
+pub use event::{Event, Parameters, Served};
+pub use experiment::{Experiment, Kind, MESSAGES_MAX, On, Service, Wait};
+pub use judgement::{
+    Count, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck, Little, OwnPath, Point,
+    Quantiles, Realized, StallAccount, Stalls, Verdict,
+};
