@@ -323,6 +323,10 @@ pub struct SubscriptionDepth {
 }
 
 /// What a queue holds.
+///
+/// Exact when nobody is writing. A persistent message that is published while another writer, a worker with settlements
+/// say, is between the reservation of its place and the end of its write stands behind that one: it is counted, and comes,
+/// when that write is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueDepth {
