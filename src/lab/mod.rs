@@ -20,10 +20,12 @@
 //!
 //! [`MESSAGES_MAX`] messages a run: a row takes 64 bytes while it is judged.
 
+mod draw;
 mod event;
 mod experiment;
 mod judgement;
 
+pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
 pub use event::{Event, Parameters, Served};
 pub use experiment::{Experiment, Kind, MESSAGES_MAX, On, Service, Wait};
 pub use judgement::{
