@@ -23,9 +23,11 @@
 mod draw;
 mod event;
 mod experiment;
+mod interval;
 mod judge;
 mod judgement;
 mod parameters;
+mod path;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
 pub use event::{
