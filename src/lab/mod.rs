@@ -20,13 +20,28 @@
 //!
 //! [`MESSAGES_MAX`] messages a run: a row takes 64 bytes while it is judged.
 
+mod draw;
 mod event;
 mod experiment;
+mod interval;
+mod judge;
 mod judgement;
+mod parameters;
+mod path;
 
-pub use event::{Event, Parameters, Served};
+pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
+pub use event::{
+    Column, Event, EventError, LINE_BYTES_MAX, Served, TIME_NS_MAX, check_events, read_events,
+    write_events,
+};
 pub use experiment::{Experiment, Kind, MESSAGES_MAX, On, Service, Wait};
+pub use judge::{JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
 pub use judgement::{
-    Count, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck, Little, OwnPath, Point,
-    Quantiles, Realized, StallAccount, Stalls, Verdict,
+    ClassSums, Count, Grouping, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck,
+    Little, OwnPath, Point, Pooled, Quantiles, Realized, Stage, StallAccount, StallBias, Stalls,
+    Sums, Verdict,
+};
+pub use parameters::{
+    CLASSES_MAX, PARAMETERS_BYTES_MAX, Parameters, ParametersError, RateName, SERVERS_MAX,
+    WARMUP_SHARE, read_parameters, write_parameters,
 };
