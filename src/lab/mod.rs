@@ -23,6 +23,7 @@
 mod event;
 mod experiment;
 mod judgement;
+pub mod plot;
 
 pub use event::{Event, Parameters, Served};
 pub use experiment::{Experiment, Kind, MESSAGES_MAX, On, Service, Wait};
