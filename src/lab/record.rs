@@ -15,7 +15,7 @@
 //!
 //! [`RECORD_BYTES_MAX`] a file: a record of a run is some ten kilobytes.
 
-use super::{Experiment, Judgement, Machine};
+use super::{Busy, Experiment, Footing, Judgement, Machine};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -30,7 +30,7 @@ pub const RECORD_BYTES_MAX: u64 = 256 << 20;
 #[serde(rename_all = "lowercase")]
 pub enum Record {
     /// What is to be run.
-    Plan(Plan),
+    Plan(Ladder),
     /// A judged repetition.
     Run(Box<RunRecord>),
     /// A repetition that ended in an error.
@@ -46,7 +46,7 @@ pub enum Record {
 
 /// What is to be run, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct Ladder {
     /// Short runs that decide no law?
     pub quick: bool,
     /// Each experiment; the most telling first.
@@ -84,8 +84,12 @@ pub struct RunRecord {
     pub repetition: u32,
     /// What was run.
     pub experiment: Experiment,
-    /// Where, and in what state the machine was.
+    /// Where.
     pub machine: Machine,
+    /// What else the machine did.
+    pub busy: Busy,
+    /// What the threads of the run were granted.
+    pub footings: Vec<Footing>,
     /// How long it took, judging included.
     pub took: Duration,
     /// What the stamps say.
@@ -115,6 +119,18 @@ pub enum Cost {
     MemoryDepth,
     /// The persistent kind, its log so many bytes long.
     LogSize,
+}
+
+impl Cost {
+    /// Its name in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RingDepth => "ring-depth",
+            Self::MemoryDepth => "memory-depth",
+            Self::LogSize => "log-size",
+        }
+    }
 }
 
 /// A cost of a plan.

@@ -403,7 +403,11 @@ mod tests {
                     anchor: attribute(tag, "text-anchor").expect("is there").into(),
                     turned: attribute(tag, "transform").is_some_and(|how| how.contains("rotate")),
                     // An entity is one character.
-                    text: text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&"),
+                    text: text
+                        .replace("&lt;", "<")
+                        .replace("&gt;", ">")
+                        .replace("&quot;", "\"")
+                        .replace("&amp;", "&"),
                 });
             }
             rest = &from[text_end.max(end + 1)..];

@@ -25,9 +25,30 @@ use crate::lab::{Interval, Verdict};
 
 /// The columns, in order: see the module's page.
 pub const COLUMNS: [&str; 24] = [
-    "row", "name", "repetition", "kind", "on", "wait", "servers", "capacity", "seed", "messages",
-    "load", "of", "law", "at", "measured", "theory", "unit", "ratio", "half_width", "groups",
-    "band", "decides", "verdict", "messages_needed",
+    "row",
+    "name",
+    "repetition",
+    "kind",
+    "on",
+    "wait",
+    "servers",
+    "capacity",
+    "seed",
+    "messages",
+    "load",
+    "of",
+    "law",
+    "at",
+    "measured",
+    "theory",
+    "unit",
+    "ratio",
+    "half_width",
+    "groups",
+    "band",
+    "decides",
+    "verdict",
+    "messages_needed",
 ];
 
 /// Columns that say which run a row is of: from `name` to `load`.
@@ -90,9 +111,9 @@ fn run_rows(text: &mut String, run: &RunRecord) {
     let of_run: [String; RUN_COLUMNS] = [
         run.name.clone(),
         run.repetition.to_string(),
-        word(&experiment.kind),
-        word(&experiment.on),
-        word(&experiment.wait),
+        experiment.kind.name().into(),
+        experiment.on.name().into(),
+        experiment.wait.name().into(),
         experiment.servers.to_string(),
         experiment.capacity.map_or(String::new(), |capacity| capacity.to_string()),
         experiment.seed.to_string(),
@@ -185,9 +206,9 @@ fn values(run: &RunRecord) -> Vec<(&'static str, f64, &'static str)> {
 fn cost_rows(text: &mut String, cost: &CostRecord) {
     for (round, nanoseconds) in cost.rounds_ns.iter().enumerate() {
         let mut of_run: [String; RUN_COLUMNS] = Default::default();
-        of_run[0] = word(&cost.plan.cost);
+        of_run[0] = cost.plan.cost.name().into();
         of_run[1] = round.to_string();
-        of_run[9 - 1] = cost.plan.messages.to_string();
+        of_run[8] = cost.plan.messages.to_string();
         let measured = Measured {
             of: "cost of a message",
             at: Some(cost.plan.at as f64),
@@ -236,10 +257,4 @@ pub fn verdict_word(verdict: &Verdict) -> &'static str {
         Verdict::Undecided { .. } => "undecided",
         Verdict::Disturbed => "disturbed",
     }
-}
-
-/// The name that a value has in a file.
-pub fn word(value: &impl serde::Serialize) -> String {
-    let text = serde_json::to_string(value).unwrap_or_default();
-    text.trim_matches('"').into()
 }

@@ -10,11 +10,10 @@
 //!
 //! A figure without data is left out of the report, which says so.
 
-use super::csv::word;
 use super::number::digits;
 use crate::lab::plot::{Axis, Band, Datum, Figure, Panel, SERIES_MAX, Series};
 use crate::lab::record::{Cost, CostRecord, RunRecord};
-use crate::lab::{Histogram, Kind, LawCheck, On, Wait};
+use crate::lab::{Histogram, Kind, LawCheck, Wait};
 use std::collections::BTreeMap;
 
 /// A figure, its file and its words.
@@ -66,7 +65,7 @@ fn layer(run: &RunRecord) -> String {
         Wait::Park => "parked when idle",
         Wait::Sleep => "sleeping",
     };
-    format!("{}, {wait}", word(&run.experiment.on))
+    format!("{}, {wait}", run.experiment.on)
 }
 
 fn waiting(runs: &[&RunRecord]) -> Option<Illustration> {
@@ -81,9 +80,7 @@ fn waiting(runs: &[&RunRecord]) -> Option<Illustration> {
         let half = check.interval.map(|interval| interval.half_width);
         let ratio = check.interval.map_or(check.measured / check.theory, |interval| interval.ratio);
         stays.push(match half {
-            Some(half) => {
-                Datum::within(load, check.measured * rate, half * check.theory * rate)
-            }
+            Some(half) => Datum::within(load, check.measured * rate, half * check.theory * rate),
             None => Datum::at(load, check.measured * rate),
         });
         ratios.push(half.map_or(Datum::at(load, ratio), |half| Datum::within(load, ratio, half)));
@@ -113,15 +110,17 @@ fn waiting(runs: &[&RunRecord]) -> Option<Illustration> {
     let mut ratios = vec![Series::law("the law itself", one)];
     ratios.extend((1..pad).map(|_| Series::law("", Vec::new())));
     ratios.extend(layers.into_iter().map(|(name, [_, ratios])| Series::measured(name, ratios)));
-    [&mut series, &mut ratios].map(|all| all.truncate(SERIES_MAX));
+    series.truncate(SERIES_MAX);
+    ratios.truncate(SERIES_MAX);
     let band = bands.into_iter().fold(f64::INFINITY, f64::min);
-    let x = Axis::linear("load rho = arrivals per second x mean service", "1").including(&[0.0, 1.0]);
+    let x =
+        Axis::linear("load rho = arrivals per second x mean service", "1").including(&[0.0, 1.0]);
     let stays = Axis::linear("W, mean time in the system", "mean services").including(&[0.0]);
     let panels = vec![
         Panel { x: x.clone(), y: stays, series, band: None },
         Panel {
             x,
-            y: Axis::linear("W measured / law", "1").including(&[]),
+            y: Axis::linear("W measured / law", "1"),
             series: ratios,
             band: Some(Band {
                 name: format!("within {} % of the law", digits(band * 100.0)),
@@ -150,9 +149,21 @@ fn distribution(runs: &[&RunRecord], name: &str) -> Option<Illustration> {
     let runs: Vec<&&RunRecord> = runs.iter().filter(|run| run.name == name).collect();
     let mut panels = Vec::new();
     for (of, x, y) in [
-        ("W", Axis::linear("t, time in the system", "mean sojourns of the law"), "share that stays longer than t, P(W > t)"),
-        ("N by arrivals", Axis::linear("n, messages found by an arrival", "messages"), "share of arrivals, P(N = n)"),
-        ("N by time", Axis::linear("n, messages in the system", "messages"), "share of the time, P(N = n)"),
+        (
+            "W",
+            Axis::linear("t, time in the system", "mean sojourns of the law"),
+            "share that stays longer than t, P(W > t)",
+        ),
+        (
+            "N by arrivals",
+            Axis::linear("n, messages found by an arrival", "messages"),
+            "share of arrivals, P(N = n)",
+        ),
+        (
+            "N by time",
+            Axis::linear("n, messages in the system", "messages"),
+            "share of the time, P(N = n)",
+        ),
     ] {
         let mut law: Vec<Datum> = Vec::new();
         let mut series = Vec::new();
@@ -161,7 +172,8 @@ fn distribution(runs: &[&RunRecord], name: &str) -> Option<Illustration> {
             for point in points.clone() {
                 law.push(Datum::at(point.at, point.theory));
             }
-            let points = points.map(|point| Datum::within(point.at, point.measured, point.half_width));
+            let points =
+                points.map(|point| Datum::within(point.at, point.measured, point.half_width));
             let points: Vec<Datum> = points.collect();
             if !points.is_empty() {
                 let name = format!("measured, repetition {}", run.repetition + 1);
@@ -278,7 +290,7 @@ fn throughput(runs: &[&RunRecord]) -> Option<Illustration> {
             _ if run.experiment.servers > 1 => "several servers",
             _ => "one server",
         };
-        let name = format!("{}, {kind}", word(&run.experiment.on));
+        let name = format!("{}, {kind}", run.experiment.on);
         let offered = realized.load;
         layers.entry(name).or_default().push(Datum::at(offered, realized.throughput_per_s / most));
         let loss = |check: &&LawCheck| check.quantity.starts_with("loss");
@@ -291,7 +303,8 @@ fn throughput(runs: &[&RunRecord]) -> Option<Illustration> {
     }
     let most = layers.values().flatten().map(|datum| datum.x).fold(1.2, f64::max);
     let law = vec![Datum::at(0.0, 0.0), Datum::at(1.0, 1.0), Datum::at(most, 1.0)];
-    let mut series = vec![Series::law("law: the lesser of what is offered and what can be served", law)];
+    let mut series =
+        vec![Series::law("law: the lesser of what is offered and what can be served", law)];
     if !bounded.is_empty() {
         bounded.sort_by(|a, b| a.x.total_cmp(&b.x));
         series.push(Series::measured("law: with a small buffer, M/M/1/K", bounded));
@@ -362,14 +375,4 @@ fn median(record: &CostRecord, scale: f64) -> Option<Datum> {
     let (low, high) = (*rounds.first()?, *rounds.last()?);
     let middle = rounds[rounds.len() / 2];
     Some(Datum { x: record.plan.at as f64 * scale, y: middle, interval: Some((low, high)) })
-}
-
-/// The layers that a report may name.
-pub fn on_word(on: On) -> &'static str {
-    match on {
-        On::Ring => "bare ring",
-        On::Channel => "crossbeam channel",
-        On::Memory => "memory kind",
-        On::Persistent => "persistent kind",
-    }
 }

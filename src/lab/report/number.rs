@@ -64,7 +64,8 @@ pub fn quantity(name: &str, value: f64) -> String {
 
 /// The unit of a quantity, by its name.
 pub fn unit(name: &str) -> &'static str {
-    let is_time = name.starts_with('W') || name.starts_with("p99 of W") || name.contains("hand-off");
+    let is_time =
+        name.starts_with('W') || name.starts_with("p99 of W") || name.contains("hand-off");
     match name {
         _ if is_time => "s",
         _ if name.starts_with("throughput") && !name.contains('/') => "1/s",
