@@ -33,7 +33,7 @@
 //! engine counts a message until it is settled: there K is the most unsettled ones.
 
 use super::draw::{Plan, ServiceLaw, VariabilityError};
-use super::event::Parameters;
+use super::parameters::Parameters;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;

@@ -5,10 +5,11 @@
 //! the source stores once a message on a cache line of its own. So a listener costs a core what the callback itself takes,
 //! five times a second; a slow one is seen as stalls.
 
-use super::event::{Event, Parameters};
+use super::event::Event;
 use super::experiment::ExperimentError;
 use super::judgement::{Quantiles, StallAccount};
 use super::machine::{Busy, Footing, Machine};
+use super::parameters::Parameters;
 use crate::error::{Cause, OpenError, PublishError, QueueError};
 use crate::message::Message;
 use crate::metrics::Snapshot;

@@ -194,7 +194,16 @@ fn values(run: &RunRecord) -> Vec<(&'static str, f64, &'static str)> {
         ("lateness of the source, max", judgement.lateness.max_ns as f64, "ns"),
     ];
     values.extend(own.ratio_to_draws.map(|ratio| ("W over drawn path", ratio, "1")));
-    values.extend(judgement.stall_bias.map(|bias| ("share of W from stalls", bias, "1")));
+    if let Some(bias) = &judgement.stall_bias {
+        values.push(("share of W from stalls of the server", bias.server, "1"));
+        values.push(("share of W from stalls of an idle server", bias.idle, "1"));
+        values.push(("share of W from stalls of the source", bias.source, "1"));
+    }
+    if let Some(next) = &judgement.next_stage {
+        values.push(("second stage: service rate", next.realized.service_per_s, "1/s"));
+        values.push(("second stage: W of the own path", next.own_path.perfect_mean_s, "s"));
+        values.push(("second stage: W over own path", next.own_path.ratio, "1"));
+    }
     if let Some(stalls) = &judgement.stalls {
         values.push(("stalls of the server", stalls.server.total_s, "s"));
         values.push(("stalls of an idle server", stalls.idle.total_s, "s"));

@@ -94,6 +94,7 @@ pub fn markdown(records: &[Record]) -> String {
     machine(&mut text, &seen);
     tables::runs(&mut text, &seen.runs);
     tables::checks(&mut text, &seen.runs);
+    tables::pooled(&mut text, &seen.runs);
     tables::own_path(&mut text, &seen.runs);
     tables::hand_offs(&mut text, &seen.runs);
     tables::stalls(&mut text, &seen.runs);
@@ -190,6 +191,12 @@ fn misses(text: &mut String, seen: &Seen) {
     }
     for run in &seen.runs {
         let name = format!("{}, repetition {}", cell(&run.name), run.repetition + 1);
+        if run.judgement.source_late {
+            lines.push(format!(
+                "**source**: {name}: it was late by more than a quarter of the band: W from the intended arrivals is off W from \
+                 the arrivals"
+            ));
+        }
         if !little_holds(run) {
             let little = run.judgement.little;
             lines.push(format!(
@@ -224,9 +231,9 @@ fn misses(text: &mut String, seen: &Seen) {
         }
         for input in run.judgement.inputs.iter().filter(|input| !input.holds) {
             let (statistic, critical) =
-                (number::digits(input.statistic), number::digits(input.critical));
+                (number::digits(input.statistic), number::digits(input.refused_above));
             lines.push(format!(
-                "**input**: {name}: \"{}\" is refused at 5 %: {statistic} above {critical}",
+                "**input**: {name}: \"{}\" is refused: {statistic} above {critical}",
                 cell(&input.claim)
             ));
         }

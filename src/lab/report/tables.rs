@@ -3,7 +3,7 @@
 use super::number::{count, digits, percent, quantity, time, time_ns};
 use super::{cell, clock, say, title};
 use crate::lab::record::{CostRecord, RunRecord};
-use crate::lab::{LawCheck, Quantiles, Stalls, Verdict};
+use crate::lab::{Footing, LawCheck, OwnPath, Quantiles, Stalls, Verdict, pool};
 use std::fmt::Write;
 
 /// A verdict as people read it.
@@ -91,13 +91,14 @@ pub fn checks(text: &mut String, runs: &[&RunRecord]) {
         for check in &run.judgement.checks {
             say!(
                 text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 title(run),
                 cell(&check.quantity),
                 cell(&check.law),
                 quantity(&check.quantity, check.measured),
                 quantity(&check.quantity, check.theory),
                 ratio(check),
+                check.interval.map_or("-".into(), |interval| format!("{:.4}", interval.median)),
                 check.interval.map_or("-".into(), |interval| interval.groups.to_string()),
                 percent(check.band),
                 if check.decides { "yes" } else { "explains" },
@@ -121,25 +122,99 @@ pub fn own_path(text: &mut String, runs: &[&RunRecord]) {
         "p50",
         "p99",
         "max",
+        "early",
+        "at once, most",
     ];
     begin(text, "The engine beside its own path", &columns);
     for run in runs {
-        let own = &run.judgement.own_path;
-        let residual = &own.residual;
-        say!(
-            text,
-            "| {} | {} | {} | {:.4} | {:.4} | {} | {} | {} | {} | {} |",
-            title(run),
-            time(own.sojourn_mean_s),
-            time(own.perfect_mean_s),
-            own.ratio,
-            own.ratio_without_absences,
-            own.ratio_to_draws.map_or("-".into(), |ratio| format!("{ratio:.4}")),
-            time_ns(residual.mean_ns),
-            time_ns(residual.p50_ns as f64),
-            time_ns(residual.p99_ns as f64),
-            time_ns(residual.max_ns as f64),
-        );
+        let judgement = &run.judgement;
+        own_path_row(text, &title(run), &judgement.own_path);
+        if let Some(next) = &judgement.next_stage {
+            own_path_row(text, &format!("{}, second stage", title(run)), &next.own_path);
+        }
+    }
+    say!(
+        text,
+        "\n\"early\": messages that left before the perfect queue would have let them; above 0 the order is not first come, \
+         first served. \"at once\": services at the same time.\n"
+    );
+}
+
+fn own_path_row(text: &mut String, title: &str, own: &OwnPath) {
+    let residual = &own.residual;
+    say!(
+        text,
+        "| {title} | {} | {} | {:.4} | {:.4} | {} | {} | {} | {} | {} | {} | {} |",
+        time(own.sojourn_mean_s),
+        time(own.perfect_mean_s),
+        own.ratio,
+        own.ratio_without_absences,
+        own.ratio_to_draws.map_or("-".into(), |ratio| format!("{ratio:.4}")),
+        time_ns(residual.mean_ns),
+        time_ns(residual.p50_ns as f64),
+        time_ns(residual.p99_ns as f64),
+        time_ns(residual.max_ns as f64),
+        count(own.early),
+        own.at_once_max,
+    );
+}
+
+/// Repetitions of one experiment as one run: all of them.
+pub fn pooled(text: &mut String, runs: &[&RunRecord]) {
+    let mut names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+    names.dedup();
+    let repeated = |name: &&str| runs.iter().filter(|run| run.name == **name).count() > 1;
+    let mut seen: Vec<&str> = Vec::new();
+    for name in names.into_iter().filter(repeated) {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+    }
+    if seen.is_empty() {
+        return;
+    }
+    let columns = [
+        "run",
+        "reps",
+        "messages",
+        "quantity",
+        "law",
+        "measured",
+        "theory",
+        "ratio, 95 %",
+        "band",
+        "decides",
+        "verdict",
+    ];
+    begin(text, "Repetitions pooled by their groups: all, none picked", &columns);
+    for name in seen {
+        let all = runs.iter().filter(|run| run.name == name);
+        let all: Vec<_> = all.map(|run| run.judgement.clone()).collect();
+        let pooled = match pool(&all) {
+            Ok(pooled) => pooled,
+            Err(error) => {
+                let (name, error) = (cell(name), cell(&error.to_string()));
+                say!(text, "| {name} | {} |{} {error} |", all.len(), " |".repeat(8));
+                continue;
+            }
+        };
+        for check in &pooled.checks {
+            say!(
+                text,
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                cell(name),
+                pooled.runs,
+                count(pooled.messages),
+                cell(&check.quantity),
+                cell(&check.law),
+                quantity(&check.quantity, check.measured),
+                quantity(&check.quantity, check.theory),
+                ratio(check),
+                percent(check.band),
+                if check.decides { "yes" } else { "explains" },
+                verdict(&check.verdict),
+            );
+        }
     }
     text.push('\n');
 }
@@ -201,7 +276,7 @@ pub fn stalls(text: &mut String, runs: &[&RunRecord]) {
         let [server, idle, source] =
             all.map_or(["-"; 3].map(String::from), |all| all.map(|stalls| stalled(&stalls)));
         let footings = &run.footings;
-        let each = |what: &dyn Fn(&crate::lab::Footing) -> String| {
+        let each = |what: &dyn Fn(&Footing) -> String| {
             let all: Vec<String> = footings.iter().take(3).map(what).collect();
             if all.is_empty() { "-".into() } else { all.join(", ") }
         };
@@ -210,7 +285,7 @@ pub fn stalls(text: &mut String, runs: &[&RunRecord]) {
             text,
             "| {} | {server} | {idle} | {source} | {} | {} | {} | {} | {} | {} |",
             title(run),
-            run.judgement.stall_bias.map_or("-".into(), percent),
+            run.judgement.stall_bias.map_or("-".into(), |bias| percent(bias.total())),
             run.busy.steal_s.map_or("-".into(), time),
             each(&|footing| or_no(footing.core.map(|core| format!("core {core}")))),
             each(&|footing| footing.preempted.map_or("-".into(), count)),
@@ -222,22 +297,26 @@ pub fn stalls(text: &mut String, runs: &[&RunRecord]) {
 }
 
 pub fn inputs(text: &mut String, runs: &[&RunRecord]) {
-    let columns = ["run", "rep", "claim", "statistic", "critical at 5 %", "holds"];
+    let columns = ["run", "rep", "claim", "statistic", "5 % point", "refused above", "holds"];
     begin(text, "Was it what was asked for?", &columns);
     for run in runs {
         for input in &run.judgement.inputs {
             say!(
                 text,
-                "| {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} |",
                 title(run),
                 cell(&input.claim),
                 digits(input.statistic),
                 digits(input.critical),
+                digits(input.refused_above),
                 if input.holds { "yes" } else { "**no**" },
             );
         }
     }
-    say!(text, "\nOne in twenty is refused by chance.\n");
+    say!(
+        text,
+        "\nOne in twenty is above its 5 % point by chance; refused is what chance and the band cannot explain.\n"
+    );
 }
 
 pub fn costs(text: &mut String, costs: &[&CostRecord]) {
