@@ -39,17 +39,17 @@ pub use event::{
 };
 pub use experiment::{
     CAPACITY_MAX, Experiment, ExperimentError, Kind, LOAD_MAX, MESSAGES_MAX, On, RUN_MAX,
-    SATURATION_LOAD_MIN, SERVERS_MAX, SERVICE_MEAN_MAX, SERVICE_MEAN_MIN, Service, Wait,
+    RUN_SERVERS_MAX, SATURATION_LOAD_MIN, SERVICE_MEAN_MAX, SERVICE_MEAN_MIN, Service, Wait,
 };
 pub use judge::{JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
 pub use judgement::{
     ClassSums, Count, Grouping, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck,
-    Little, OwnPath, Point, Pooled, Quantiles, Realized, Stage as JudgedStage, StallAccount,
-    StallBias, Stalls, Sums, Verdict,
+    Little, OwnPath, Point, Pooled, Quantiles, Realized, Stage, StallAccount, StallBias, Stalls,
+    Sums, Verdict,
 };
 pub use machine::{Busy, Footing, Machine};
 pub use parameters::{
-    CLASSES_MAX, PARAMETERS_BYTES_MAX, Parameters, ParametersError, RateName,
-    SERVERS_MAX as FILE_SERVERS_MAX, WARMUP_SHARE, read_parameters, write_parameters,
+    CLASSES_MAX, PARAMETERS_BYTES_MAX, Parameters, ParametersError, RateName, SERVERS_MAX,
+    WARMUP_SHARE, read_parameters, write_parameters,
 };
-pub use run::{Gap, Gaps, Overshoot, PROGRESS_EVERY, Progress, Run, RunError, Stage};
+pub use run::{Gap, Gaps, Overshoot, PROGRESS_EVERY, Progress, Run, RunError, SecondStage};

@@ -103,8 +103,8 @@ pub struct FailedRecord {
     pub name: String,
     /// Which repetition, from 0.
     pub repetition: u32,
-    /// What was tried.
-    pub experiment: Experiment,
+    /// What was tried; none if it was a cost.
+    pub experiment: Option<Experiment>,
     /// The error in its own words.
     pub because: String,
 }
