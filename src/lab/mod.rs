@@ -23,10 +23,12 @@
 mod draw;
 mod event;
 mod experiment;
+mod interval;
 mod judge;
 mod judgement;
 mod machine;
 mod parameters;
+mod path;
 pub mod plot;
 pub mod record;
 pub mod report;
