@@ -29,6 +29,9 @@ mod judgement;
 mod machine;
 mod parameters;
 mod path;
+pub mod plot;
+pub mod record;
+pub mod report;
 mod run;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
