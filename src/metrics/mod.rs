@@ -27,6 +27,10 @@
 //!
 //! Source: the buckets are Gil Tene's HdrHistogram.
 
+mod estimate;
+
+pub use estimate::Estimates;
+
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crossbeam_utils::CachePadded;
 use hdrhistogram::Histogram;
