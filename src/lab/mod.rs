@@ -20,13 +20,22 @@
 //!
 //! [`MESSAGES_MAX`] messages a run: a row takes 64 bytes while it is judged.
 
+mod draw;
 mod event;
 mod experiment;
 mod judgement;
+mod machine;
+mod run;
 
+pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
 pub use event::{Event, Parameters, Served};
-pub use experiment::{Experiment, Kind, MESSAGES_MAX, On, Service, Wait};
+pub use experiment::{
+    CAPACITY_MAX, Experiment, ExperimentError, Kind, LOAD_MAX, MESSAGES_MAX, On, RUN_MAX,
+    SATURATION_LOAD_MIN, SERVERS_MAX, SERVICE_MEAN_MAX, SERVICE_MEAN_MIN, Service, Wait,
+};
 pub use judgement::{
     Count, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck, Little, OwnPath, Point,
     Quantiles, Realized, StallAccount, Stalls, Verdict,
 };
+pub use machine::{Busy, Footing, Machine};
+pub use run::{Gap, Gaps, Overshoot, PROGRESS_EVERY, Progress, Run, RunError, Stage};
