@@ -33,7 +33,7 @@
 //! engine counts a message until it is settled: there K is the most unsettled ones.
 
 use super::draw::{Plan, ServiceLaw, VariabilityError};
-use super::event::Parameters;
+use super::parameters::Parameters;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -41,8 +41,8 @@ use std::time::Duration;
 
 /// The most messages of one run.
 pub const MESSAGES_MAX: u64 = 50_000_000;
-/// The most servers.
-pub const SERVERS_MAX: u32 = 64;
+/// The most servers of a run; a file may have more.
+pub const RUN_SERVERS_MAX: u32 = 64;
 /// The largest K, and what a queue holds where there is none: so many are never reached below saturation.
 pub const CAPACITY_MAX: u64 = 1 << 16;
 /// The shortest mean service: some forty reads of the clock.
@@ -57,7 +57,7 @@ pub const SATURATION_LOAD_MIN: f64 = 1.15;
 pub const LOAD_MAX: f64 = 100.0;
 
 const _: () = assert!(CAPACITY_MAX <= crate::engine::BUFFER_MAX as u64);
-const _: () = assert!(SERVERS_MAX as usize <= crate::engine::WORKERS_MAX);
+const _: () = assert!(RUN_SERVERS_MAX as usize <= crate::engine::WORKERS_MAX);
 
 /// Which law a run is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -304,7 +304,7 @@ pub enum ExperimentError {
         expected: Duration,
     },
     /// None, or too many.
-    #[error("{servers} servers; it must be from 1 to {SERVERS_MAX}")]
+    #[error("{servers} servers; it must be from 1 to {RUN_SERVERS_MAX}")]
     Servers {
         /// What was given.
         servers: u32,
@@ -563,7 +563,7 @@ impl Experiment {
         if self.service != needed {
             return Err(ExperimentError::Service { kind, needed, given: self.service });
         }
-        if !(1..=SERVERS_MAX).contains(&servers) {
+        if !(1..=RUN_SERVERS_MAX).contains(&servers) {
             return Err(ExperimentError::Servers { servers });
         }
         if servers > 1 && !matches!(kind, Kind::Mmc | Kind::Saturation) {
@@ -637,7 +637,7 @@ impl Experiment {
             kind: self.kind,
             servers: self.servers,
             capacity: self.capacity,
-            ring_capacity: Some(self.queue_capacity()),
+            ring_capacity: (!self.on.is_engine()).then(|| self.queue_capacity()),
             lambda: self.arrival_per_s(),
             mu: self.service_per_s(),
             service: self.service,

@@ -23,19 +23,30 @@
 mod draw;
 mod event;
 mod experiment;
+mod judge;
 mod judgement;
 mod machine;
+mod parameters;
 mod run;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
-pub use event::{Event, Parameters, Served};
+pub use event::{
+    Column, Event, EventError, LINE_BYTES_MAX, Served, TIME_NS_MAX, check_events, read_events,
+    write_events,
+};
 pub use experiment::{
     CAPACITY_MAX, Experiment, ExperimentError, Kind, LOAD_MAX, MESSAGES_MAX, On, RUN_MAX,
-    SATURATION_LOAD_MIN, SERVERS_MAX, SERVICE_MEAN_MAX, SERVICE_MEAN_MIN, Service, Wait,
+    RUN_SERVERS_MAX, SATURATION_LOAD_MIN, SERVICE_MEAN_MAX, SERVICE_MEAN_MIN, Service, Wait,
 };
+pub use judge::{JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
 pub use judgement::{
-    Count, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck, Little, OwnPath, Point,
-    Quantiles, Realized, StallAccount, Stalls, Verdict,
+    ClassSums, Count, Grouping, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck,
+    Little, OwnPath, Point, Pooled, Quantiles, Realized, Stage, StallAccount, StallBias, Stalls,
+    Sums, Verdict,
 };
 pub use machine::{Busy, Footing, Machine};
-pub use run::{Gap, Gaps, Overshoot, PROGRESS_EVERY, Progress, Run, RunError, Stage};
+pub use parameters::{
+    CLASSES_MAX, PARAMETERS_BYTES_MAX, Parameters, ParametersError, RateName, SERVERS_MAX,
+    WARMUP_SHARE, read_parameters, write_parameters,
+};
+pub use run::{Gap, Gaps, Overshoot, PROGRESS_EVERY, Progress, Run, RunError, SecondStage};

@@ -5,10 +5,11 @@
 //! the source stores once a message on a cache line of its own. So a listener costs a core what the callback itself takes,
 //! five times a second; a slow one is seen as stalls.
 
-use super::event::{Event, Parameters};
+use super::event::Event;
 use super::experiment::ExperimentError;
 use super::judgement::{Quantiles, StallAccount};
 use super::machine::{Busy, Footing, Machine};
+use super::parameters::Parameters;
 use crate::error::{Cause, OpenError, PublishError, QueueError};
 use crate::message::Message;
 use crate::metrics::Snapshot;
@@ -40,7 +41,7 @@ pub struct Run {
     /// A row a message, in order of arrival.
     pub events: Vec<Event>,
     /// The second stage of a tandem: the same messages, in the same order.
-    pub second: Option<Stage>,
+    pub second: Option<SecondStage>,
     /// What the machine took.
     pub stalls: StallAccount,
     /// The single stalls, as far as they were kept.
@@ -59,9 +60,9 @@ pub struct Run {
     pub recorded: Option<Snapshot>,
 }
 
-/// One stage of a tandem.
+/// The second stage of a tandem.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stage {
+pub struct SecondStage {
     /// As if it had been run alone.
     pub parameters: Parameters,
     /// A row a message. It is meant to arrive when the stage before lets go of it.
