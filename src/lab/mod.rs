@@ -23,10 +23,12 @@
 mod draw;
 mod event;
 mod experiment;
+mod interval;
 mod judge;
 mod judgement;
 mod machine;
 mod parameters;
+mod path;
 mod run;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
