@@ -430,6 +430,8 @@ pub(crate) trait Source: Send + Sync {
     fn laid_down(&self, _lease: &Lease) {}
     /// Is there, as far as a quick look tells, another message to pull?
     fn has_more(&self) -> bool;
+    /// How many messages there are to pull, as far as a look tells that reads nothing from a disk.
+    fn backlog(&self) -> u64;
     /// When the earliest delayed message is due.
     fn next_due_ns(&self) -> Option<u64>;
     /// Will it never deliver again?
