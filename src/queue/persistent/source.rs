@@ -18,7 +18,7 @@ use crate::error::QueueError;
 use crate::event::EventCount;
 use crate::log::{Log, LogError, Position, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
-use crate::metrics::Event;
+use crate::metrics::{Event, Flow};
 use crate::queue::records::{self, Outcome};
 use crate::queue::replay::{Identity, skim};
 use crate::queue::routes::Filter;
@@ -48,6 +48,7 @@ pub(super) struct PersistentSource {
     /// The topic last asked about, and whether the filter takes it: see [`PersistentSource::takes`].
     verdict: AtomicU64,
     signal: Signal,
+    flow: Flow,
 }
 
 impl PersistentSource {
@@ -71,6 +72,7 @@ impl PersistentSource {
             ended: AtomicBool::new(false),
             verdict: AtomicU64::new(0),
             signal: Signal::default(),
+            flow: queue.context.recorder.open_flow(queue.context.clock.now_ns()),
         })
     }
 
@@ -376,6 +378,10 @@ impl Source for PersistentSource {
 
     fn signal(&self) -> &Signal {
         &self.signal
+    }
+
+    fn flow(&self) -> &Flow {
+        &self.flow
     }
 
     fn pull(&self) -> Result<Option<Leased>, QueueError> {
