@@ -23,11 +23,14 @@
 mod draw;
 mod event;
 mod experiment;
+mod host;
 mod judge;
 mod judgement;
+mod load;
 mod machine;
 mod parameters;
 mod run;
+mod systems;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
 pub use event::{
