@@ -24,11 +24,16 @@ mod draw;
 mod event;
 mod experiment;
 mod host;
+mod interval;
 mod judge;
 mod judgement;
 mod load;
 mod machine;
 mod parameters;
+mod path;
+pub mod plot;
+pub mod record;
+pub mod report;
 mod run;
 mod systems;
 

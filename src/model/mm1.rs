@@ -21,7 +21,8 @@
 //!
 //! Source: A. K. Erlang 1909; L. Kleinrock, "Queueing Systems I", chapter 3 (1975).
 
-use super::{ModelError, Quantity, rate};
+use super::error::{below_one, rate};
+use super::{ModelError, Quantity};
 
 /// A stable M/M/1 queue: 0 < lambda < mu.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -126,17 +127,21 @@ impl Mm1 {
     ///
     /// [`ModelError::NotANumber`] or [`ModelError::OutOfRange`] unless 0 <= p < 1: no time covers all sojourns.
     pub fn sojourn_quantile_s(&self, p: f64) -> Result<f64, ModelError> {
-        let quantity = Quantity::Probability;
-        if p.is_nan() {
-            return Err(ModelError::NotANumber { quantity });
-        }
-        match (0.0..1.0).contains(&p) {
-            true => Ok(-(-p).ln_1p() / self.spare_per_s()),
-            false => {
-                let most = 1.0_f64.next_down();
-                Err(ModelError::OutOfRange { quantity, value: p, least: 0.0, most })
-            }
-        }
+        let p = below_one(Quantity::Probability, p)?;
+        Ok(-(-p).ln_1p() / self.spare_per_s())
+    }
+
+    /// The time in seconds that a share `p` of the waits does not exceed: ln(rho / (1 - p)) / (mu - lambda), and 0
+    /// where a share `p` does not wait at all (p <= 1 - rho).
+    ///
+    /// First come, first served.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::sojourn_quantile_s`].
+    pub fn waiting_quantile_s(&self, p: f64) -> Result<f64, ModelError> {
+        let p = below_one(Quantity::Probability, p)?;
+        Ok(((self.load_ln() - (-p).ln_1p()) / self.spare_per_s()).max(0.0))
     }
 
     /// mu - lambda, which is never 0.
@@ -144,13 +149,16 @@ impl Mm1 {
         self.service_per_s - self.arrival_per_s
     }
 
-    /// rho^n, from whichever of rho and 1 - rho is the exact one.
+    /// rho^n; its logarithm from whichever of rho and 1 - rho is the exact one.
     fn load_power(&self, n: u64) -> f64 {
-        let load_ln = match self.load() < 0.5 {
+        (n as f64 * self.load_ln()).exp()
+    }
+
+    fn load_ln(&self) -> f64 {
+        match self.load() < 0.5 {
             true => self.load().ln(),
             false => (-self.idle()).ln_1p(),
-        };
-        (n as f64 * load_ln).exp()
+        }
     }
 }
 

@@ -9,12 +9,36 @@
 //! |---|---|---|---|
 //! | lambda | `arrival_per_s` | 1/s | messages that arrive in a second, on average |
 //! | mu | `service_per_s` | 1/s | messages that one server can serve in a second |
-//! | rho | `load` | - | lambda / mu: the share of time that the server is busy |
+//! | s | `service_mean_s` | s | mean service, 1 / mu |
+//! | c | `servers` | - | how many serve one queue |
+//! | a | `offered` | - | lambda s: the servers that would do if arrivals came in step |
+//! | rho | `load` | - | a / c: the share of time that a server is busy |
+//! | 1 - rho | `idle` | - | what is left; a constructor `from_idle` takes it where it is known better than rho |
+//! | K | `capacity` | messages | the most in the system, in service included |
+//! | ca2, cs2 | `arrival_cv2`, `cv2` | - | variance / mean^2 of the gaps between arrivals, and of the services |
 //! | N, L | `in_system`, its mean | messages | waiting or in service |
 //! | Lq | `in_queue_mean` | messages | waiting, on average |
 //! | W | `sojourn` | s | from arrival to the end of service |
 //! | Wq | `waiting` | s | from arrival to the start of service |
 //! | P(X > t) | `.._tail` | - | probability of more than t |
+//!
+//! # Laws
+//!
+//! | type | arrivals | service | servers | knows |
+//! |---|---|---|---|---|
+//! | [`Mm1`] | Poisson | exponential | 1 | everything |
+//! | [`Mm1k`] | Poisson, refused when K are in | exponential | 1 | everything, at any load |
+//! | [`Mmc`] | Poisson | exponential | c | everything |
+//! | [`Md1`] | Poisson | all alike | 1 | everything |
+//! | [`Mg1`] | Poisson | any | 1 | means |
+//! | [`Setup`] | Poisson | any, and a wake-up before each busy period | 1 | means |
+//! | [`Priorities`] | Poisson, in classes | any, the higher class first | 1 | means of each class |
+//! | [`Tandem`] | Poisson | exponential, twice in a row | 1 and 1 | sojourns |
+//! | [`Ggc`] | any, independent | any | c | means, approximately, and bounds on them |
+//! | [`Saturation`] | any | any | c | flows, past saturation |
+//!
+//! The inverse: [`Mmc::with_fewest_servers`], [`Mmc::arrival_for`] a [`Target`]; [`Mm1k::capacity_for_loss`],
+//! [`Mm1k::arrival_for_loss`].
 //!
 //! # Little's law
 //!
@@ -28,11 +52,38 @@
 //! Rates lie between [`RATE_PER_S_MIN`] and [`RATE_PER_S_MAX`]. Times are `f64` seconds, since a prediction of a
 //! few nanoseconds must not be rounded to one before it is compared.
 
+mod error;
+mod exponentials;
+mod gamma;
+mod ggc;
+mod ggc_tail;
+mod invert;
+mod md1;
+mod mg1;
 mod mm1;
+mod mm1k;
+mod mmc;
+mod poisson;
+mod priority;
+mod saturation;
+mod service;
+mod setup;
+mod tandem;
+mod target;
 
+pub use error::{ModelError, Quantity};
+pub use ggc::Ggc;
+pub use md1::Md1;
+pub use mg1::Mg1;
 pub use mm1::Mm1;
-
-use std::fmt;
+pub use mm1k::{CAPACITY_MAX, Mm1k};
+pub use mmc::{Mmc, SERVERS_MAX};
+pub use priority::{CLASSES_MAX, Class, Priorities};
+pub use saturation::Saturation;
+pub use service::{CV2_MAX, ServiceTime};
+pub use setup::Setup;
+pub use tandem::Tandem;
+pub use target::Target;
 
 /// The lowest rate a model takes, per second: one event in 30,000 years.
 pub const RATE_PER_S_MIN: f64 = 1e-12;
@@ -54,87 +105,6 @@ pub fn sojourn_mean_s(in_system_mean: f64, throughput_per_s: f64) -> Option<f64>
     (throughput_per_s > 0.0).then(|| in_system_mean / throughput_per_s)
 }
 
-/// An argument of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quantity {
-    /// lambda, messages per second.
-    ArrivalRate,
-    /// mu, messages per second.
-    ServiceRate,
-    /// The share of messages that a quantile covers.
-    Probability,
-}
-
-impl fmt::Display for Quantity {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::ArrivalRate => "arrival rate (lambda, per second)",
-            Self::ServiceRate => "service rate (mu, per second)",
-            Self::Probability => "probability",
-        })
-    }
-}
-
-/// Why a model cannot answer.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-pub enum ModelError {
-    /// The argument is NaN.
-    #[error("the {quantity} is not a number")]
-    NotANumber {
-        /// Which one.
-        quantity: Quantity,
-    },
-    /// The argument is zero or negative.
-    #[error("the {quantity} is {value}; it must be positive")]
-    NotPositive {
-        /// Which one.
-        quantity: Quantity,
-        /// What was given.
-        value: f64,
-    },
-    /// The argument is infinite, or outside what the model computes with.
-    #[error("the {quantity} is {value}; it must be from {least} to {most}")]
-    OutOfRange {
-        /// Which one.
-        quantity: Quantity,
-        /// What was given.
-        value: f64,
-        /// The lowest that is taken.
-        least: f64,
-        /// The highest that is taken.
-        most: f64,
-    },
-    /// As many messages arrive as can be served, or more: the queue grows without end, no mean exists.
-    #[error(
-        "unstable: {arrival_per_s} messages arrive per second and {service_per_s} can be served"
-    )]
-    Unstable {
-        /// lambda, per second.
-        arrival_per_s: f64,
-        /// What all servers together can do, per second.
-        service_per_s: f64,
-    },
-}
-
-/// The rate itself, or what is wrong with it.
-fn rate(quantity: Quantity, value: f64) -> Result<f64, ModelError> {
-    if value.is_nan() {
-        return Err(ModelError::NotANumber { quantity });
-    }
-    if value <= 0.0 {
-        return Err(ModelError::NotPositive { quantity, value });
-    }
-    match (RATE_PER_S_MIN..=RATE_PER_S_MAX).contains(&value) {
-        true => Ok(value),
-        false => Err(ModelError::OutOfRange {
-            quantity,
-            value,
-            least: RATE_PER_S_MIN,
-            most: RATE_PER_S_MAX,
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,14 +120,5 @@ mod tests {
     fn a_system_without_flow_has_no_sojourn() {
         assert_eq!(sojourn_mean_s(3.0, 0.0), None);
         assert_eq!(sojourn_mean_s(3.0, f64::NAN), None);
-    }
-
-    #[test]
-    fn an_error_names_the_argument_and_what_was_given() {
-        let error = rate(Quantity::ServiceRate, -2.0).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the service rate (mu, per second) is -2; it must be positive"
-        );
     }
 }
