@@ -20,14 +20,21 @@
 //!
 //! [`MESSAGES_MAX`] messages a run: a row takes 64 bytes while it is judged.
 
+#[cfg(test)]
+mod coverage;
+mod distribution;
 mod draw;
 mod event;
 mod experiment;
 mod interval;
 mod judge;
 mod judgement;
+mod law;
 mod parameters;
 mod path;
+mod simulate;
+mod verdict;
+mod walk;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
 pub use event::{
@@ -35,7 +42,7 @@ pub use event::{
     write_events,
 };
 pub use experiment::{Experiment, Kind, MESSAGES_MAX, On, Service, Wait};
-pub use judge::{JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
+pub use judge::{DISTURBED_SHARE, JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
 pub use judgement::{
     ClassSums, Count, Grouping, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck,
     Little, OwnPath, Point, Pooled, Quantiles, Realized, Stage, StallAccount, StallBias, Stalls,
@@ -45,3 +52,4 @@ pub use parameters::{
     CLASSES_MAX, PARAMETERS_BYTES_MAX, Parameters, ParametersError, RateName, SERVERS_MAX,
     WARMUP_SHARE, read_parameters, write_parameters,
 };
+pub use simulate::{SimulateError, WAKE_OF_SERVICE, simulate, simulate_tandem};
