@@ -30,8 +30,13 @@ mod interval;
 mod judge;
 mod judgement;
 mod law;
+mod machine;
 mod parameters;
 mod path;
+pub mod plot;
+pub mod record;
+pub mod report;
+mod run;
 mod simulate;
 mod verdict;
 mod walk;
@@ -41,15 +46,20 @@ pub use event::{
     Column, Event, EventError, LINE_BYTES_MAX, Served, TIME_NS_MAX, check_events, read_events,
     write_events,
 };
-pub use experiment::{Experiment, Kind, MESSAGES_MAX, On, Service, Wait};
+pub use experiment::{
+    CAPACITY_MAX, Experiment, ExperimentError, Kind, LOAD_MAX, MESSAGES_MAX, On, RUN_MAX,
+    RUN_SERVERS_MAX, SATURATION_LOAD_MIN, SERVICE_MEAN_MAX, SERVICE_MEAN_MIN, Service, Wait,
+};
 pub use judge::{DISTURBED_SHARE, JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
 pub use judgement::{
     ClassSums, Count, Grouping, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck,
     Little, OwnPath, Point, Pooled, Quantiles, Realized, Stage, StallAccount, StallBias, Stalls,
     Sums, Verdict,
 };
+pub use machine::{Busy, Footing, Machine};
 pub use parameters::{
     CLASSES_MAX, PARAMETERS_BYTES_MAX, Parameters, ParametersError, RateName, SERVERS_MAX,
     WARMUP_SHARE, read_parameters, write_parameters,
 };
+pub use run::{Gap, Gaps, Overshoot, PROGRESS_EVERY, Progress, Run, RunError, SecondStage};
 pub use simulate::{SimulateError, WAKE_OF_SERVICE, simulate, simulate_tandem};
