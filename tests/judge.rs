@@ -32,12 +32,12 @@ fn parameters(kind: Kind, load: f64) -> Parameters {
 
 fn mm1(load: f64, messages: usize, seed: u64) -> (Parameters, Vec<Event>) {
     let parameters = Parameters { seed, ..parameters(Kind::Mm1, load) };
-    let events = simulate(&parameters, messages).unwrap();
+    let events = simulate(&parameters, messages).expect("can be simulated");
     (parameters, events)
 }
 
 fn judged(parameters: &Parameters, events: &[Event]) -> Judgement {
-    judge(parameters, events, None, BAND).unwrap()
+    judge(parameters, events, None, BAND).expect("a run")
 }
 
 #[track_caller]
@@ -431,6 +431,11 @@ fn runs_are_pooled_by_their_groups_and_what_one_broke_stays_broken() {
         .unwrap();
     faulty.push(judged(&parameters, &early));
     assert_eq!(pool(&faulty).unwrap().verdict, Verdict::Broken);
+    let mut uneven = runs.clone();
+    let gaps = vec![83_333; 30_000];
+    uneven.push(judged(&parameters, &serve(&gaps, &exponentials(2, 50_000.0, 30_000))));
+    let pooled = pool(&uneven).unwrap();
+    assert!(pooled.because.contains("gaps are exponential"), "{}", pooled.because);
     let other = judge(&parameters, &events, None, 0.01).unwrap();
     assert!(matches!(pool(&[runs[0].clone(), other]), Err(JudgeError::Mixed)));
     assert!(matches!(pool(&[]), Err(JudgeError::Mixed)));
