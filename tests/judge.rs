@@ -398,6 +398,13 @@ fn a_run_that_the_machine_disturbed_says_nothing_of_the_law() {
     assert_eq!(stalled.verdict, Verdict::Disturbed);
     let bias = stalled.stall_bias.unwrap();
     assert!((bias.total() / BAND - 0.3).abs() < 0.01 && bias.idle == 0.0, "{bias:?}");
+    // So slowed down that there is no steady state: still a judgement, since every repetition is printed.
+    let swamped = serve(&exponentials(1, 50_000.0, 5_000), &exponentials(2, 60_000.0, 5_000));
+    let overwhelmed = judge(&parameters, &swamped, Some(&account(100.0)), BAND).unwrap();
+    assert_eq!(overwhelmed.verdict, Verdict::Disturbed, "{}", overwhelmed.because);
+    assert!(overwhelmed.because.contains("no steady state"), "{}", overwhelmed.because);
+    let error = judge(&parameters, &swamped, Some(&account(0.0)), BAND).unwrap_err();
+    assert!(matches!(error, JudgeError::Unstable { .. }), "{error}");
     // What has no chance in it is broken all the same.
     let late: Vec<Event> = events
         .iter()

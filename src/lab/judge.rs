@@ -76,7 +76,8 @@ pub enum JudgeError {
         /// How many classes there are.
         classes: usize,
     },
-    /// As much came in as could be served, though less was asked for: there is no steady state to compare with.
+    /// As much came in as could be served, though less was asked for: there is no steady state to compare with. (If the
+    /// stall account shows that the machine is to blame, the run is judged: disturbed.)
     #[error("rho was {load} in this run: no steady state exists to compare it with")]
     Unstable {
         /// lambda / (c mu), realized.
@@ -244,6 +245,8 @@ struct Case<'a> {
     stalls: Option<&'a StallAccount>,
     bias: Option<StallBias>,
     disturbed: bool,
+    /// The machine took so much that more came than could be served: no law to compare with.
+    unstable: bool,
     /// The first stage, or the only one.
     walk: Walk<'a>,
     own: OwnPath,
@@ -275,7 +278,17 @@ impl<'a> Case<'a> {
             next_own = Some(next.own_path().ok_or(JudgeError::NoTime)?);
             load = load.max(next.realized(warmup).ok_or(JudgeError::NoTime)?.load);
         }
-        if load >= 1.0 && !matches!(kind, Kind::Mm1k | Kind::Saturation) {
+        let bias = stalls.map(|stalls| bias(stalls, &realized, servers));
+        let disturbed = match (kind, stalls, bias) {
+            // At saturation the server is never idle: what it loses between services is all that can be lost.
+            (Kind::Saturation, Some(stalls), _) => {
+                stalls.idle.total_s / (realized.run_s * f64::from(servers)) > band * DISTURBED_SHARE
+            }
+            (_, _, Some(bias)) => bias.total() > band * DISTURBED_SHARE,
+            _ => false,
+        };
+        let unstable = load >= 1.0 && !matches!(kind, Kind::Mm1k | Kind::Saturation);
+        if unstable && !disturbed {
             return Err(JudgeError::Unstable { load });
         }
         let rows = warmup..events.len();
@@ -288,15 +301,6 @@ impl<'a> Case<'a> {
             }
         };
         let groups = groups(&walk, next.as_ref(), &cuts, parameters.classes.len());
-        let bias = stalls.map(|stalls| bias(stalls, &realized, servers));
-        let disturbed = match (kind, stalls, bias) {
-            // At saturation the server is never idle: what it loses between services is all that can be lost.
-            (Kind::Saturation, Some(stalls), _) => {
-                stalls.idle.total_s / (realized.run_s * f64::from(servers)) > band * DISTURBED_SHARE
-            }
-            (_, _, Some(bias)) => bias.total() > band * DISTURBED_SHARE,
-            _ => false,
-        };
         Ok(Self {
             parameters,
             subject,
@@ -304,6 +308,7 @@ impl<'a> Case<'a> {
             stalls,
             bias,
             disturbed,
+            unstable,
             walk,
             own,
             next,
@@ -352,6 +357,9 @@ impl<'a> Case<'a> {
         checks.iter().for_each(|check| findings.check(check));
         inputs.iter().for_each(|test| findings.input(test, self.disturbed));
         findings.points(&points, self.disturbed);
+        if self.unstable {
+            findings.overwhelmed(self.realized.load);
+        }
         self.notes(&mut findings, source_late);
         let (verdict, because) = findings.conclude();
         let lateness = self.walk.lateness();
