@@ -28,7 +28,8 @@
 //! dwells of a shrink regrets it, and doubles the dwell, up to [`DWELL_MAX_S`]; when eight dwells pass without one it is
 //! halved. So on any load whatever a reversal either comes eight dwells after the shrink, or makes the next ones rarer. On
 //! a steady M/M/c or M/D/c there is none in thousands of messages once it has settled (tested: at most one in 10,000). When
-//! nothing has been in the system for [`FORGET_S`] and ten services, the load is forgotten: the minimum at once.
+//! nothing has been in the system for [`FORGET_S`] and ten services, [`FORGET_MAX_S`] at most, the load is forgotten: the
+//! minimum at once.
 //!
 //! # Bounds of the reaction
 //!
@@ -68,6 +69,8 @@ const DWELL_MAX_S: f64 = 16.0;
 const REGRET_DWELLS: f64 = 8.0;
 /// So long after the last message, and ten services, the load is forgotten. In seconds.
 const FORGET_S: f64 = 0.5;
+/// But this is long enough, however long the services are. In seconds.
+const FORGET_MAX_S: f64 = 5.0;
 /// What is measured is forgotten by 1/e in this time, or [`MEMORY_SERVICES`], whichever is longer. In seconds.
 const MEMORY_S: f64 = 1.0;
 /// Estimates rest on about so many services of one worker.
@@ -229,7 +232,7 @@ impl Controller {
 
     fn is_forgotten(&self, at_ns: u64) -> bool {
         let idle_s = seconds(at_ns, self.occupied_ns);
-        FORGET_S.max(10.0 * self.load.service_mean_s) <= idle_s
+        (10.0 * self.load.service_mean_s).clamp(FORGET_S, FORGET_MAX_S) <= idle_s
     }
 
     /// As at the beginning: what comes next is another load. The services will be what they were, until others are seen.
@@ -300,7 +303,8 @@ impl Controller {
 
     /// What the backlog needs.
     fn pressed(&mut self, seen: &Seen) -> usize {
-        if seen.usable <= self.wanted || seen.at_work < self.wanted {
+        // Surplus workers may still be in handlers: that is no reason to want them back.
+        if seen.usable <= self.wanted.max(seen.at_work) || seen.at_work < self.wanted {
             return self.min;
         }
         let (workers, service_s) = (self.wanted as f64, self.load.service_mean_s);

@@ -246,13 +246,24 @@ fn handlers_that_never_end_get_company_up_to_the_maximum() {
     assert_eq!((numbers, queue.running.len()), (vec![2, 4, 8], 8));
 }
 
+/// Promise: where nothing waits the number goes down, though handlers run that never end; and it stays down.
+#[test]
+fn handlers_that_never_end_keep_no_more_than_the_minimum_once_nothing_waits() {
+    let mut queue = Simulation::new(1, 4, 1);
+    (0..4).for_each(|_| queue.arrive(FOREVER_NS));
+    queue.go_on(10 * SECOND_NS);
+    assert_eq!((queue.running.len(), queue.wanted), (4, 1));
+    assert_eq!(queue.reversals(0), 0, "{:?}", queue.changes);
+}
+
 /// Promise: nobody is called who would have nothing to do.
 #[test]
 fn no_more_workers_than_messages_and_none_for_what_may_not_be_taken() {
     let mut queue = Simulation::new(1, 8, 1);
     (0..3).for_each(|_| queue.arrive(FOREVER_NS));
     queue.go_on(SECOND_NS);
-    assert_eq!(queue.wanted, 3);
+    let most = queue.changes.iter().map(|(_, wanted)| *wanted).max();
+    assert_eq!((most, queue.running.len()), (Some(3), 3));
     let mut controller = Controller::new(1, 8);
     // A subscription of one worker at a time: its backlog is no reason for another.
     for tick in 0..1_000 {

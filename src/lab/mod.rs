@@ -50,6 +50,7 @@ pub mod record;
 pub mod report;
 mod run;
 mod simulate;
+mod step;
 mod systems;
 mod verdict;
 mod walk;
@@ -76,3 +77,4 @@ pub use parameters::{
 };
 pub use run::{Gap, Gaps, Overshoot, PROGRESS_EVERY, Progress, Run, RunError, SecondStage};
 pub use simulate::{SimulateError, WAKE_OF_SERVICE, simulate, simulate_tandem};
+pub use step::{Comparison, LOOK_EVERY, Pool, STEP_MESSAGES_MAX, Step, StepError};
