@@ -4,58 +4,20 @@
 
 #![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
 
+#[path = "support/home.rs"]
+mod home;
+
+use home::{Home, files};
 use millstream::log::Archive;
-use millstream::{Config, Engine, Inspection, OpenError, Subscriber, Subscription};
-use std::path::{Path, PathBuf};
+use millstream::{Engine, Inspection, OpenError, Subscriber, Subscription};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const NEVER: Duration = Duration::from_secs(3_600);
 
-struct Home(tempfile::TempDir);
-
-impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.0.path().join("queue")
-    }
-
-    fn config(&self) -> Config {
-        let config = Config::persistent(self.dir()).segment_bytes(1 << 16).workers(1);
-        config.retry_delay(Duration::from_millis(1)).checkpoint_bytes(1 << 14).buffer(64)
-    }
-
-    fn open(&self) -> Engine {
-        Engine::open(self.config()).unwrap()
-    }
-
-    /// What a process that is killed now would leave, but for the files that `leave` says.
-    fn crashed(&self, leave: impl Fn(&str) -> bool) -> Self {
-        let copy = Self::new();
-        std::fs::create_dir(copy.dir()).unwrap();
-        for path in files(&self.dir(), "") {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            if name != "lock" && !leave(name) {
-                match std::fs::copy(&path, copy.dir().join(name)) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {} // renamed since
-                    copied => drop(copied.unwrap()),
-                }
-            }
-        }
-        copy
-    }
-}
-
-/// The files with that end of a name, in order.
-fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> =
-        entries.filter(|path| path.to_str().is_some_and(|name| name.ends_with(end))).collect();
-    files.sort();
-    files
+/// Checkpoints come often.
+fn home() -> Home {
+    Home::new(|config| config.checkpoint_bytes(1 << 14).buffer(64))
 }
 
 fn named(filter: &str, name: &str) -> Subscription {
@@ -143,7 +105,7 @@ fn everything(engine: &Engine) -> Vec<(String, usize)> {
 /// any.
 #[test]
 fn a_queue_is_the_same_from_either_checkpoint_and_from_its_log() {
-    let home = Home::new();
+    let home = home();
     let engine = busy(&home);
     let newest = home.crashed(|_| false);
     let older = home.crashed(|_| false);
@@ -172,7 +134,7 @@ fn a_queue_is_the_same_from_either_checkpoint_and_from_its_log() {
 /// checkpoint of what it is.
 #[test]
 fn a_close_lays_the_state_down_and_an_idle_queue_leaves_it_at_that() {
-    let home = Home::new();
+    let home = home();
     let engine = busy(&home);
     publish(&engine, "a.b", 3_400..3_410);
     let depth = engine.stats().depth;
@@ -193,7 +155,7 @@ fn a_close_lays_the_state_down_and_an_idle_queue_leaves_it_at_that() {
 /// whole it opens without them.
 #[test]
 fn without_a_checkpoint_only_a_whole_log_opens() {
-    let home = Home::new();
+    let home = home();
     let engine = home.open();
     let subscriber = engine.subscriber(named("a", "n")).unwrap();
     publish(&engine, "a", 0..100);
@@ -224,7 +186,7 @@ fn without_a_checkpoint_only_a_whole_log_opens() {
 /// Promise: one rotten checkpoint costs nothing, also after its log was reclaimed: what the older one counts is there.
 #[test]
 fn one_rotten_checkpoint_costs_nothing_after_the_log_was_reclaimed() {
-    let home = Home::new();
+    let home = home();
     let engine = home.open();
     let subscriber = engine.subscriber(named("a", "n")).unwrap();
     for round in 0..4 {

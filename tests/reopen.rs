@@ -6,53 +6,24 @@
 
 #![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
 
+#[path = "support/home.rs"]
+mod home;
+
+use home::Home;
 use millstream::{
-    Batch, Config, DEAD_LETTERS, Delivery, Durability, Engine, HEADER_ATTEMPTS, HEADER_REASON,
-    Inspection, Message, QueueError, Start, Subscriber, Subscription, Topic,
+    Batch, DEAD_LETTERS, Delivery, Durability, Engine, HEADER_ATTEMPTS, HEADER_REASON, Inspection,
+    Message, QueueError, Start, Subscriber, Subscription, Topic,
 };
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(3_600);
 
-struct Home(tempfile::TempDir);
-
-impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.0.path().join("queue")
-    }
-
-    fn config(&self) -> Config {
-        let config = Config::persistent(self.dir()).segment_bytes(1 << 16).workers(1);
-        config.retry_delay(Duration::from_millis(1))
-    }
-
-    fn open(&self) -> Engine {
-        Engine::open(self.config()).unwrap()
-    }
-
-    /// What a process that is killed now would leave.
-    fn crashed(&self) -> Self {
-        let copy = Self::new();
-        std::fs::create_dir(copy.dir()).unwrap();
-        for (name, bytes) in files(&self.dir()) {
-            if name.ends_with(".seg") {
-                std::fs::write(copy.dir().join(name), bytes).unwrap();
-            }
-        }
-        copy
-    }
-}
-
 /// Every file with its bytes, by name.
-fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+fn bytes_of(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let mut files: Vec<_> = entries
         .map(|entry| {
@@ -116,7 +87,7 @@ fn depth(engine: &Engine, name: &str) -> (u64, u64, u64) {
 /// Method: two subscriptions that have got differently far, three times over.
 #[test]
 fn what_was_there_at_a_clean_close_is_there_again() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let engine = home.open();
     drop(engine.subscriber(named("a.*", "first")).unwrap());
     drop(engine.subscriber(named("a.b", "second")).unwrap());
@@ -150,7 +121,7 @@ fn what_was_there_at_a_clean_close_is_there_again() {
 /// Method: a retry in an hour, one at once, one message in hand.
 #[test]
 fn a_retry_keeps_its_attempt_and_its_time() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let engine = home.open();
     let subscriber = engine.subscriber(named("a", "n")).unwrap();
     publish(&engine, "a", 0..4);
@@ -189,7 +160,7 @@ fn a_retry_keeps_its_attempt_and_its_time() {
 /// part; and nobody else gets it.
 #[test]
 fn held_messages_and_who_claimed_them_are_remembered() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let engine = home.open();
     publish(&engine, "a", 0..5);
     publish(&engine, "other", 5..7);
@@ -217,13 +188,13 @@ fn held_messages_and_who_claimed_them_are_remembered() {
 /// Promise: a dead letter survives with its story, once; the message that it was is settled.
 #[test]
 fn dead_letters_survive_and_their_messages_stay_settled() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let engine = home.open();
     let subscriber = engine.subscriber(named("a", "n")).unwrap();
     engine.publish("a", Message::new("x").header("k", "v")).unwrap();
     pull(&subscriber).dead_letter("unfit").unwrap();
     drop(subscriber);
-    let copy = home.crashed();
+    let copy = home.crashed(|name| !name.ends_with(".seg"));
     engine.close(PATIENCE).unwrap();
     for home in [&home, &copy] {
         let engine = home.open();
@@ -242,7 +213,7 @@ fn dead_letters_survive_and_their_messages_stay_settled() {
 /// Promise: a subscription that was ended is not there again; one of the same name is new, and starts from now.
 #[test]
 fn who_has_unsubscribed_stays_unsubscribed() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let engine = home.open();
     let subscriber = engine.subscriber(named("a", "n")).unwrap();
     drop(engine.subscriber(named("a", "stays")).unwrap());
@@ -250,7 +221,7 @@ fn who_has_unsubscribed_stays_unsubscribed() {
     let in_hand = pull(&subscriber);
     engine.unsubscribe("n").unwrap();
     in_hand.ack().unwrap();
-    let copy = home.crashed();
+    let copy = home.crashed(|name| !name.ends_with(".seg"));
     engine.close(Duration::ZERO).unwrap();
     drop((subscriber, engine));
     for home in [&home, &copy] {
@@ -273,12 +244,12 @@ fn who_has_unsubscribed_stays_unsubscribed() {
 /// Method: a message in hand at a staged crash.
 #[test]
 fn a_crash_marks_what_comes_again_and_a_clean_end_does_not() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let engine = home.open();
     let subscriber = engine.subscriber(named("a", "n")).unwrap();
     publish(&engine, "a", 0..2);
     let in_hand = pull(&subscriber);
-    let copy = home.crashed();
+    let copy = home.crashed(|name| !name.ends_with(".seg"));
     in_hand.release().unwrap();
     drop(subscriber);
     engine.close(Duration::ZERO).unwrap();
@@ -305,7 +276,7 @@ fn a_crash_marks_what_comes_again_and_a_clean_end_does_not() {
 /// Promise: an id is given once, whoever opens the queue how often; a message keeps its own.
 #[test]
 fn ids_are_unique_across_reopenings_and_stay_with_their_message() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let mut given = Vec::new();
     for _ in 0..4 {
         let engine = home.open();
@@ -329,7 +300,7 @@ fn ids_are_unique_across_reopenings_and_stay_with_their_message() {
         .collect();
     assert_eq!(seen, given);
     engine.close(PATIENCE).unwrap();
-    let other = Home::new();
+    let other = Home::new(std::convert::identity);
     let engine = other.open();
     let id = engine.publish("a", "x").unwrap().id;
     assert!(!given.contains(&id), "another queue gives others");
@@ -341,7 +312,7 @@ fn ids_are_unique_across_reopenings_and_stay_with_their_message() {
 /// Method: every state that a message may be in; all files compared before and after.
 #[test]
 fn an_inspection_tells_what_the_engine_tells_and_changes_nothing() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let engine = home.open();
     let subscriber = engine.subscriber(named("a.*", "n")).unwrap();
     drop(engine.subscriber(named("a.b", "m")).unwrap());
@@ -352,10 +323,10 @@ fn an_inspection_tells_what_the_engine_tells_and_changes_nothing() {
     pull(&subscriber).dead_letter("unfit").unwrap();
     engine.sync().unwrap();
     drop(subscriber);
-    let copy = home.crashed();
+    let copy = home.crashed(|name| !name.ends_with(".seg"));
     engine.close(Duration::ZERO).unwrap();
     for (home, clean) in [(&home, true), (&copy, false)] {
-        let before = files(&home.dir());
+        let before = bytes_of(&home.dir());
         let inspection = Inspection::open(home.dir()).unwrap();
         assert_eq!((inspection.is_clean(), inspection.topics()), (clean, 3));
         assert!(inspection.durable() <= inspection.end());
@@ -378,7 +349,7 @@ fn an_inspection_tells_what_the_engine_tells_and_changes_nothing() {
             assert!(Engine::open(home.config()).is_err(), "it is being looked at");
         }
         drop(inspection);
-        assert_eq!(files(&home.dir()), before, "clean end: {clean}");
+        assert_eq!(bytes_of(&home.dir()), before, "clean end: {clean}");
         let engine = home.open();
         assert_eq!(engine.stats().depth, told, "clean end: {clean}");
         for ((filter, count), looked) in questions.into_iter().zip(looked) {
@@ -395,7 +366,7 @@ fn an_inspection_tells_what_the_engine_tells_and_changes_nothing() {
 /// Method: batches across two topics, settled up to a place inside one, then beyond with holes.
 #[test]
 fn a_subscription_goes_on_inside_a_batch() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let engine = home.open();
     drop(engine.subscriber(named("even", "n")).unwrap());
     drop(engine.subscriber(named(">", "all")).unwrap());
@@ -441,7 +412,7 @@ fn a_subscription_goes_on_inside_a_batch() {
 /// Method: 5,000 messages over many segments, a random part of each handful settled, three times over.
 #[test]
 fn what_is_settled_in_any_order_stays_settled_and_the_rest_keeps_its_order() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let open = || Engine::open(home.config().buffer(300)).unwrap();
     let engine = open();
     drop(engine.subscriber(named("a", "n")).unwrap());
@@ -495,7 +466,7 @@ fn what_is_settled_in_any_order_stays_settled_and_the_rest_keeps_its_order() {
 /// Promise: a subscription that began with the earliest message goes on where it stood, not at the beginning again.
 #[test]
 fn a_start_counts_once() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let engine = home.open();
     let first = engine.subscriber(named("a", "first")).unwrap();
     publish(&engine, "a", 0..4);
@@ -513,7 +484,7 @@ fn a_start_counts_once() {
 /// Method: a size limit that the backlog fills; other segments, another durability, another buffer.
 #[test]
 fn limits_hold_across_a_restart_and_settings_may_change() {
-    let home = Home::new();
+    let home = Home::new(std::convert::identity);
     let engine = home.open();
     drop(engine.subscriber(named("a", "n")).unwrap());
     publish(&engine, "a", 0..3);

@@ -5,11 +5,14 @@
 
 #![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
 
+#[path = "support/home.rs"]
+mod home;
+
+use home::{Home, files};
 use millstream::{
     Config, DEAD_LETTERS, Engine, Pinned, QueueError, Retention, Start, StorageStats, Subscriber,
     Subscription, WhenFull,
 };
-use std::path::PathBuf;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,31 +23,12 @@ const FILE: u64 = SEGMENT + 4_096;
 /// Sixty of these fill a segment.
 const BODY: usize = 1_000;
 
-struct Home(tempfile::TempDir);
+fn home() -> Home {
+    Home::new(|config| config.segment_bytes(SEGMENT).checkpoint_bytes(SEGMENT))
+}
 
-impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.0.path().join("queue")
-    }
-
-    fn config(&self) -> Config {
-        let config = Config::persistent(self.dir()).segment_bytes(SEGMENT).workers(1);
-        config.retry_delay(Duration::from_millis(1)).checkpoint_bytes(SEGMENT)
-    }
-
-    fn open(&self) -> Engine {
-        Engine::open(self.config()).unwrap()
-    }
-
-    fn segments(&self) -> usize {
-        let entries = std::fs::read_dir(self.dir()).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.ends_with(".seg")).count()
-    }
+fn segments(home: &Home) -> usize {
+    files(&home.dir(), ".seg").len()
 }
 
 fn named(filter: &str, name: &str) -> Subscription {
@@ -106,7 +90,7 @@ fn ready(engine: &Engine, name: &str) -> u64 {
 /// goes through it. Then: it opens again, and nothing comes twice.
 #[test]
 fn what_all_have_settled_is_reclaimed_while_the_queue_runs() {
-    let home = Home::new();
+    let home = home();
     let engine = home.open();
     let (one, other) = (
         engine.subscriber(named("a.*", "one")).unwrap(),
@@ -123,7 +107,7 @@ fn what_all_have_settled_is_reclaimed_while_the_queue_runs() {
     engine.sync().unwrap();
     publish(&engine, "a.b", 1_200..1_260);
     wait_for(&engine, "reclaimed", |told| told.reclaimed_bytes >= 15 * FILE);
-    assert!(home.segments() < 8, "{}", home.segments());
+    assert!(segments(&home) < 8, "{}", segments(&home));
     assert_eq!(storage(&engine).pinned_by, Pinned::Subscription("one".into()));
     publish(&engine, "quiet", 7..8);
     assert_eq!(take(&quiet), 7, "what it never read is gone, and it goes on all the same");
@@ -138,7 +122,7 @@ fn what_all_have_settled_is_reclaimed_while_the_queue_runs() {
 /// has it; when it goes, so do they.
 #[test]
 fn what_somebody_may_still_want_is_kept_and_whoever_it_is_is_named() {
-    let home = Home::new();
+    let home = home();
     let engine = home.open();
     publish(&engine, "held", 0..1);
     let fast = engine.subscriber(named("a", "fast")).unwrap();
@@ -166,7 +150,7 @@ fn what_somebody_may_still_want_is_kept_and_whoever_it_is_is_named() {
 /// and it takes messages again, round after round, within its limit. The message that was refused comes back.
 #[test]
 fn a_full_queue_drains_and_takes_messages_again_round_after_round() {
-    let home = Home::new();
+    let home = home();
     let limit = 6 * FILE;
     // Nothing but the want of room makes the keeper look.
     let config = home.config().disk_bytes_max(limit).checkpoint_bytes(1 << 40);
@@ -194,7 +178,7 @@ fn a_full_queue_drains_and_takes_messages_again_round_after_round() {
         }
         published += 1;
         assert!(storage(&engine).disk_bytes <= limit);
-        assert!(home.segments() <= 6, "{}", home.segments());
+        assert!(segments(&home) <= 6, "{}", segments(&home));
     }
     engine.close(Duration::ZERO).unwrap();
     let engine = Engine::open(config).unwrap();
@@ -206,7 +190,7 @@ fn a_full_queue_drains_and_takes_messages_again_round_after_round() {
 /// the message comes back.
 #[test]
 fn a_publish_that_may_wait_waits_for_room() {
-    let home = Home::new();
+    let home = home();
     let config = home.config().disk_bytes_max(4 * FILE).checkpoint_bytes(1 << 40);
     let engine = Engine::open(config.clone().when_full(WhenFull::Block(NEVER))).unwrap();
     let subscriber = engine.subscriber(named("a", "n")).unwrap();
@@ -226,7 +210,7 @@ fn a_publish_that_may_wait_waits_for_room() {
 /// then. Method: messages of which one fills a segment, so that there is nothing else that could ring.
 #[test]
 fn a_publish_waits_for_the_record_of_a_settlement() {
-    let home = Home::new();
+    let home = home();
     let config = home.config().disk_bytes_max(4 * FILE).checkpoint_bytes(1 << 40);
     let engine = Engine::open(config.when_full(WhenFull::Block(PATIENCE))).unwrap();
     let subscriber = engine.subscriber(named("a", "n")).unwrap();
@@ -248,7 +232,7 @@ fn a_publish_waits_for_the_record_of_a_settlement() {
 /// Promise: `max_size` makes a publish wait as the disk limit does, and a settlement lets it in.
 #[test]
 fn a_publish_waits_for_deliveries_to_be_settled() {
-    let home = Home::new();
+    let home = home();
     let config = home.config().max_size(3).when_full(WhenFull::Block(NEVER));
     let engine = Engine::open(config).unwrap();
     let subscriber = engine.subscriber(named("a", "n")).unwrap();
@@ -263,7 +247,7 @@ fn a_publish_waits_for_deliveries_to_be_settled() {
 /// reclaimed is not counted, before an open and after it.
 #[test]
 fn a_start_counts_what_is_retained_and_begins_where_it_was_asked_to() {
-    let home = Home::new();
+    let home = home();
     let keep = Retention::new().keep_bytes(4 * SEGMENT);
     // So small that most is counted, not seen.
     let config = home.config().retention(keep).buffer(8);
@@ -291,7 +275,7 @@ fn a_start_counts_what_is_retained_and_begins_where_it_was_asked_to() {
     engine.close(Duration::ZERO).unwrap();
     let engine = Engine::open(config).unwrap();
     assert_eq!((ready(&engine, "at"), ready(&engine, "gone")), (59, after));
-    let other = Home::new();
+    let other = self::home();
     let elsewhere = other.open();
     let id = elsewhere.publish("a", "x").unwrap().id;
     let refused = engine.subscriber(named("a", "odd").start(Start::At(id))).map(drop);
@@ -302,7 +286,7 @@ fn a_start_counts_what_is_retained_and_begins_where_it_was_asked_to() {
 /// Promise: kept for a time that has passed is kept no longer; kept for a time that has not is there for a later start.
 #[test]
 fn what_is_kept_for_a_time_is_there_for_that_time() {
-    let home = Home::new();
+    let home = home();
     let keep = |time| home.config().retention(Retention::new().keep_for(time));
     let engine = Engine::open(keep(NEVER)).unwrap();
     let subscriber = engine.subscriber(named("a", "n")).unwrap();
@@ -324,7 +308,7 @@ fn what_is_kept_for_a_time_is_there_for_that_time() {
 /// topic; what is in hands may be settled, and does not come again; after an open it is as it was.
 #[test]
 fn a_purge_drops_a_topic_for_everybody_and_for_good() {
-    let home = Home::new();
+    let home = home();
     let config = home.config().buffer(8);
     let engine = Engine::open(config.clone()).unwrap();
     let one = engine.subscriber(named("a.*", "one")).unwrap();
@@ -369,7 +353,7 @@ fn a_purge_drops_a_topic_for_everybody_and_for_good() {
 /// Promise: at the disk limit the oldest file of what is kept goes, not all of it.
 #[test]
 fn a_full_disk_costs_the_oldest_of_what_is_kept_and_no_more() {
-    let home = Home::new();
+    let home = home();
     let keeps = Retention::new().keep_for(NEVER);
     let config = home.config().disk_bytes_max(8 * FILE).retention(keeps);
     let engine = Engine::open(config.when_full(WhenFull::Block(PATIENCE))).unwrap();
@@ -394,7 +378,7 @@ fn a_full_disk_costs_the_oldest_of_what_is_kept_and_no_more() {
 /// Promise: settlements that fill the reserve, while one message pins the log, do not leave the queue full for good.
 #[test]
 fn a_full_queue_recovers_though_settlements_have_filled_the_reserve() {
-    let home = Home::new();
+    let home = home();
     let config = home.config().disk_bytes_max(4 * FILE).checkpoint_bytes(1 << 40);
     let engine = Engine::open(config).unwrap();
     let slow = engine.subscriber(named("a", "slow")).unwrap();

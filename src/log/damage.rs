@@ -346,6 +346,29 @@ fn a_segment_under_a_wrong_name_gets_its_own_back() {
     assert_eq!(done.remedies[0].damage.what, DamageKind::SegmentName);
 }
 
+/// Promise: what stays behind a repair has sound headers: a segment that the next open would remove too. Found by fuzzing.
+#[test]
+fn a_damaged_header_behind_a_discarded_segment_is_set_aside() {
+    let image = Image::of(3, 2);
+    let names = image.names();
+    let sealed = |bytes: &mut Vec<u8>| {
+        let crc = crc32c::crc32c(&bytes[..104]);
+        bytes[104..108].copy_from_slice(&crc.to_le_bytes());
+    };
+    let odd = image
+        .with(&names[1], |bytes| {
+            bytes[72] ^= 1; // the predecessor's salt: of another timeline
+            sealed(bytes);
+        })
+        .with(&names[2], |bytes| {
+            bytes[56] ^= 1; // the capacity: no power of two
+            sealed(bytes);
+        });
+    let kept: Vec<_> = image.records.iter().filter(|one| one.file == names[0]).collect();
+    let done = repaired(&odd, &kept, "odd");
+    assert_eq!(done.remedies.last().map(|one| one.kind), Some(RemedyKind::SetAside));
+}
+
 #[test]
 fn a_log_that_is_owned_is_not_repaired_and_an_empty_directory_is_none() {
     let dir = place();

@@ -290,7 +290,7 @@ impl Links {
         for Part { listed, header, proof } in gathered.parts {
             let chain = &mut links.chain;
             match recovery::judge(chain, &header) {
-                Linked::Leftover => {
+                Linked::Leftover if proof == Proof::Sound => {
                     chain.leftovers.push(listed); // the next open removes it
                     continue;
                 }
@@ -302,7 +302,8 @@ impl Links {
                 Linked::Missing if room_before(chain, &header) => {
                     links.holes.push(Hole { before: chain.links.len(), end: header.prev_end });
                 }
-                Linked::Missing | Linked::Impossible | Linked::Foreign => {
+                // A leftover too, if its header would stay damaged.
+                Linked::Leftover | Linked::Missing | Linked::Impossible | Linked::Foreign => {
                     links.aside.push(listed);
                     continue;
                 }
