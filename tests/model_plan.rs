@@ -111,6 +111,33 @@ fn the_buffer_for_a_loss_is_that_of_the_finite_queue() {
     }
 }
 
+/// M/M/c/K by its balance equations: each state from the one below.
+#[test]
+fn the_buffer_of_many_workers_is_the_least_that_loses_so_little() {
+    let loss_of = |offered: f64, servers: u64, capacity: u64| {
+        let (mut state, mut all) = (1.0, 1.0);
+        for n in 1..=capacity {
+            state *= offered / n.min(servers) as f64;
+            all += state;
+        }
+        state / all
+    };
+    for (offered, servers) in [(1.4, 2), (6.4, 8), (55.0, 64)] {
+        let demand = Demand::new(offered, service(1.0, 1.0)).unwrap();
+        let target = Target::WaitingMean { most_s: 1e3 };
+        for loss in [1e-2, 1e-4, 1e-9] {
+            // A cap just above this load makes it take so many workers.
+            let options = Options::new().loss_max(loss).load_max(1.01 * offered / servers as f64);
+            let found = plan(&demand, target, &options).unwrap();
+            assert_eq!(u64::from(found.expected.workers), servers);
+            let capacity = found.buffer.unwrap();
+            assert!(loss_of(offered, servers, capacity) <= loss * (1.0 + 1e-9));
+            let less = loss_of(offered, servers, capacity - 1);
+            assert!(capacity == servers || less > loss * (1.0 - 1e-9));
+        }
+    }
+}
+
 #[test]
 fn the_fewest_workers_are_taken_and_one_less_would_not_do() {
     for (arrival, p, most_s) in [(10.0, 0.99, 8.0), (50.0, 0.9, 2.9), (900.0, 0.999, 7.2)] {

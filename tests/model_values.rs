@@ -197,3 +197,18 @@ fn two_queues_in_a_row_take_the_sum() {
     assert_near(tandem(800.0, [1_000.0, 1_600.0]).sojourn_mean_s(), 0.00625);
     assert_near(tandem(500.0, [1_000.0, 900.0]).sojourn_mean_s(), 0.0045);
 }
+
+/// By hand, from the formulas' sources.
+#[test]
+fn the_bounds_on_a_mean_wait_have_their_values() {
+    let ggc = |arrival, arrival_cv2, cv2, servers| {
+        Ggc::new(arrival, arrival_cv2, ServiceTime::new(1.0, cv2).unwrap(), servers).unwrap()
+    };
+    // 2 (1/4 + 4/4) / (2 (1 - 1/2)).
+    assert_near(ggc(2.0, 1.0, 4.0, 4).waiting_mean_most_s(), 2.5);
+    // 0.9 (0.5 / 0.81 + 2) / (2 (1 - 0.9)): Kingman's bound.
+    assert_near(ggc(0.9, 0.5, 2.0, 1).waiting_mean_most_s(), 0.9 * (0.5 / 0.81 + 2.0) / 0.2);
+    // 0.9 / 8 / 0.1 - 3/8.
+    assert_near(ggc(3.6, 1.0, 0.0, 4).waiting_mean_least_s(), 0.75);
+    assert_eq!(ggc(3.6, 0.5, 0.0, 4).waiting_mean_least_s(), 0.0);
+}
