@@ -23,9 +23,11 @@
 mod draw;
 mod event;
 mod experiment;
+mod host;
 mod interval;
 mod judge;
 mod judgement;
+mod load;
 mod machine;
 mod parameters;
 mod path;
@@ -33,6 +35,7 @@ pub mod plot;
 pub mod record;
 pub mod report;
 mod run;
+mod systems;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
 pub use event::{
