@@ -35,6 +35,9 @@ pub mod plot;
 pub mod record;
 pub mod report;
 mod run;
+#[cfg(test)]
+mod sample;
+pub mod suite;
 mod systems;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};

@@ -37,6 +37,7 @@ const NOTE_CHARACTERS: usize = 100;
 /// Characters of a title.
 const TITLE_CHARACTERS: usize = 90;
 const LINE_HEIGHT: i32 = 15;
+const _: () = assert!((SERIES_MAX + 1) as i32 * (LINE_HEIGHT + 6) < PANEL_HEIGHT as i32 - 40);
 const MARKER: i32 = 4;
 
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
@@ -278,11 +279,19 @@ fn paint_marker<'a>(root: &Area<'a>, at: Pixel, index: usize, colour: RGBColor) 
 
 fn paint_legend<'a>(root: &Area<'a>, panel: &Panel, top: u32) -> Drawn<'a> {
     let left = (WIDTH - LEGEND_WIDTH) as i32 + 4;
-    let bottom = (top + PANEL_HEIGHT) as i32 - LINE_HEIGHT;
+    let all = panel.series.iter().map(|series| series.name.as_str());
+    let all = all.chain(panel.band.iter().map(|band| band.name.as_str()));
+    let heights = all.map(|name| wrap(name, LEGEND_CHARACTERS).len() as i32 * LINE_HEIGHT + 6);
+    // Where they do not fit, each name has one line.
+    let fits = heights.sum::<i32>() <= (PANEL_HEIGHT - 40) as i32;
     let mut y = top as i32 + 22;
     let names = panel.series.iter().map(|series| (series.name.as_str(), Some(series.shape)));
     let band = panel.band.iter().map(|Band { name, .. }| (name.as_str(), None));
-    for (index, (name, shape)) in names.chain(band).enumerate() {
+    // A series without points keeps its place, so that the others keep their colours; it has nothing to name.
+    let is_empty =
+        |index: usize| panel.series.get(index).is_some_and(|series| series.points.is_empty());
+    let named = names.chain(band).enumerate().filter(|(index, _)| !is_empty(*index));
+    for (index, (name, shape)) in named {
         let colour = COLOURS[index % COLOURS.len()];
         match shape {
             None => {
@@ -299,10 +308,11 @@ fn paint_legend<'a>(root: &Area<'a>, panel: &Panel, top: u32) -> Drawn<'a> {
                 }
             }
         }
-        for line in wrap(name, LEGEND_CHARACTERS) {
-            if y > bottom {
-                return Ok(());
-            }
+        let lines = match fits {
+            true => wrap(name, LEGEND_CHARACTERS),
+            false => vec![shorten(name, LEGEND_CHARACTERS)],
+        };
+        for line in lines {
             write(root, &line, (left + 30, y), SMALL_SIZE, INK, HPos::Left)?;
             y += LINE_HEIGHT;
         }
@@ -468,7 +478,7 @@ mod tests {
         assert_eq!(has("load, rho (1)"), 2);
         assert_eq!(has("mean time in the system (services; log scale)"), 2);
         assert_eq!(has("series 6 <with"), 2);
-        assert_eq!(has("1 % of the law"), 2);
+        assert_eq!(has("1 % of"), 2);
         assert!(document.contains("fill=\"#FFFFFF\""), "a light background");
     }
 

@@ -96,7 +96,7 @@ impl Span {
         if value == 0.0 || size < self.high.abs().max(self.low.abs()) * 1e-9 {
             return "0".into();
         }
-        if !(1e-4..1e6).contains(&size) {
+        if !(1e-4..1e7).contains(&size) {
             return format!("{value:e}");
         }
         // As many places as the value needs: ticks are short decimals but for rounding.
