@@ -155,13 +155,20 @@ fn paint_panel<'a>(root: &Area<'a>, panel: &Panel, top: u32) -> Drawn<'a> {
         let at = ((a.0 + b.0) / 2, (a.1 + b.1) / 2);
         write(root, "no data", at, LABEL_SIZE, GREY, HPos::Center)?;
     }
+    let mut notes = Vec::new();
     if left_out > 0 {
         let reason = if log { "not finite, or not above zero" } else { "not finite" };
-        let note = format!("{left_out} points are not drawn: {reason}");
-        let at = ((MARGIN + AXIS_WIDTH) as i32, (top + PANEL_HEIGHT) as i32 - 14);
-        write(root, &shorten(&note, NOTE_CHARACTERS), at, SMALL_SIZE, GREY, HPos::Left)?;
+        notes.push(format!("{left_out} points are not drawn: {reason}"));
     }
-    Ok(())
+    let beyond = drawn.iter().filter(|datum| panel.y.is_beyond(datum.y)).count();
+    if beyond > 0 {
+        notes.push(format!("{beyond} points lie beyond the axis and are drawn at its edge"));
+    }
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let at = ((MARGIN + AXIS_WIDTH) as i32, (top + PANEL_HEIGHT) as i32 - 14);
+    write(root, &shorten(&notes.join("; "), NOTE_CHARACTERS), at, SMALL_SIZE, GREY, HPos::Left)
 }
 
 fn paint_series<'a>(
@@ -505,6 +512,20 @@ mod tests {
         }
         let empty = svg(&Figure::default()).expect("a figure");
         assert!(assert_inside(&empty).iter().any(|label| label.text == "no data"));
+    }
+
+    #[test]
+    fn one_wild_value_does_not_flatten_the_others_and_is_said() {
+        let points = [1.01, 0.99, 800.0].map(|y| Datum::within(y / 1000.0, y, 700.0));
+        let y = Axis::linear("W measured / law", "ratio").limited(0.7, 1.5);
+        let x = Axis::linear("load", "1");
+        let series = vec![Series::measured("memory", points.to_vec())];
+        let panels = vec![Panel { x, y, series, band: None }];
+        let document = svg(&Figure { title: "wild".into(), panels }).expect("a figure");
+        let labels = assert_inside(&document);
+        let said = |text: &str| labels.iter().any(|label| label.text == text);
+        assert!(said("1 points lie beyond the axis and are drawn at its edge"));
+        assert!(said("0.8") && said("1.4") && !said("500"));
     }
 
     #[test]
