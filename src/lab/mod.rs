@@ -23,13 +23,16 @@
 mod draw;
 mod event;
 mod experiment;
+mod host;
 mod interval;
 mod judge;
 mod judgement;
+mod load;
 mod machine;
 mod parameters;
 mod path;
 mod run;
+mod systems;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
 pub use event::{
