@@ -2,6 +2,7 @@
 
 use crate::demo::DemoError;
 use crate::output::OutputError;
+use millstream::lab::{EventError, ExperimentError, JudgeError, ParametersError, RunError};
 use millstream::log::LogError;
 use millstream::{OpenError, PublishError, QueueError};
 use std::io;
@@ -12,10 +13,11 @@ use std::path::PathBuf;
 pub enum Outcome {
     /// Exit code 0.
     Good,
-    /// Exit code 1: damage, or messages that went to the dead letters.
+    /// Exit code 1: damage, dead letters, a law that does not hold: the table on the page of `main`.
     Finding,
 }
 
+const FINDING: u8 = 1;
 const BAD_INPUT: u8 = 2;
 const IN_USE: u8 = 3;
 const UNUSABLE: u8 = 4;
@@ -65,6 +67,39 @@ pub enum Failure {
     /// No demo with these options.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// No run with these options.
+    #[error(transparent)]
+    Experiment(#[from] ExperimentError),
+    /// A run that failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Events that can be no run's.
+    #[error("{}: {source}", file.display())]
+    Events {
+        /// The file.
+        file: PathBuf,
+        /// Which row, and why.
+        source: EventError,
+    },
+    /// Parameters that no run can have.
+    #[error("{}: {source}", file.display())]
+    Parameters {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: ParametersError,
+    },
+    /// A run that no law can be held against.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
     /// The queue cannot be opened.
     #[error("{}: {source}", dir.display())]
     Open {
@@ -96,7 +131,11 @@ impl Failure {
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
+            // The files are in order; what they tell of is no steady state.
+            Self::Judge(JudgeError::Unstable { .. }) => FINDING,
             Self::Input { .. } | Self::LineTooLong { .. } | Self::Demo(_) => BAD_INPUT,
+            Self::Experiment(_) | Self::Run(RunError::Experiment(_)) => BAD_INPUT,
+            Self::Events { .. } | Self::Parameters { .. } | Self::Judge(_) => BAD_INPUT,
             Self::Publish {
                 source: PublishError::Topic { .. } | PublishError::TooLarge { .. },
                 ..

@@ -9,6 +9,7 @@ mod commands;
 mod crash;
 mod demo;
 mod keep;
+mod lab;
 mod look;
 mod round_trip;
 mod stop;
