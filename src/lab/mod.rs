@@ -20,6 +20,9 @@
 //!
 //! [`MESSAGES_MAX`] messages a run: a row takes 64 bytes while it is judged.
 
+#[cfg(test)]
+mod coverage;
+mod distribution;
 mod draw;
 mod event;
 mod experiment;
@@ -27,12 +30,16 @@ mod host;
 mod interval;
 mod judge;
 mod judgement;
+mod law;
 mod load;
 mod machine;
 mod parameters;
 mod path;
 mod run;
+mod simulate;
 mod systems;
+mod verdict;
+mod walk;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
 pub use event::{
@@ -43,7 +50,7 @@ pub use experiment::{
     CAPACITY_MAX, Experiment, ExperimentError, Kind, LOAD_MAX, MESSAGES_MAX, On, RUN_MAX,
     RUN_SERVERS_MAX, SATURATION_LOAD_MIN, SERVICE_MEAN_MAX, SERVICE_MEAN_MIN, Service, Wait,
 };
-pub use judge::{JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
+pub use judge::{DISTURBED_SHARE, JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
 pub use judgement::{
     ClassSums, Count, Grouping, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck,
     Little, OwnPath, Point, Pooled, Quantiles, Realized, Stage, StallAccount, StallBias, Stalls,
@@ -55,3 +62,4 @@ pub use parameters::{
     WARMUP_SHARE, read_parameters, write_parameters,
 };
 pub use run::{Gap, Gaps, Overshoot, PROGRESS_EVERY, Progress, Run, RunError, SecondStage};
+pub use simulate::{SimulateError, WAKE_OF_SERVICE, simulate, simulate_tandem};
