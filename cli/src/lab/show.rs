@@ -166,14 +166,24 @@ fn write_circumstances(out: &mut String, circumstances: &Circumstances) -> fmt::
     Ok(())
 }
 
+const HEADINGS: [&str; 8] =
+    ["quantity", "beside", "measured", "theory", "ratio", "95 % interval", "band", "verdict"];
+
 fn write_checks(out: &mut String, judgement: &Judgement) -> fmt::Result {
-    writeln!(
-        out,
-        "{:<22}{:<28}{:>11}{:>11}{:>9}  {:<18}{:>7}  verdict",
-        "quantity", "beside", "measured", "theory", "ratio", "95 % interval", "band"
-    )?;
-    for check in &judgement.checks {
-        write_check(out, check)?;
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    rows.extend(judgement.checks.iter().map(row));
+    // The last column is as long as it is.
+    let widths: Vec<usize> = (0..HEADINGS.len() - 1)
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    for row in &rows {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            match column {
+                0 | 1 => write!(out, "{cell:<width$}  ")?,
+                _ => write!(out, "{cell:>width$}  ")?,
+            }
+        }
+        writeln!(out, "{}", row[HEADINGS.len() - 1])?;
     }
     if judgement.checks.iter().any(|check| !check.decides) {
         writeln!(out, "(in brackets: it explains, and decides nothing)")?;
@@ -181,7 +191,7 @@ fn write_checks(out: &mut String, judgement: &Judgement) -> fmt::Result {
     Ok(())
 }
 
-fn write_check(out: &mut String, check: &LawCheck) -> fmt::Result {
+fn row(check: &LawCheck) -> [String; 8] {
     let [measured, theory] = [check.measured, check.theory].map(|value| figure(check, value));
     let (ratio, interval) = match check.interval {
         Some(interval) => {
@@ -190,9 +200,9 @@ fn write_check(out: &mut String, check: &LawCheck) -> fmt::Result {
             (format!("{:.4}", interval.ratio), format!("[{low:.4}, {high:.4}]"))
         }
         None if check.theory != 0.0 => {
-            (format!("{:.4}", check.measured / check.theory), "none".to_owned())
+            (format!("{:.4}", check.measured / check.theory), "-".to_owned())
         }
-        None => ("-".to_owned(), "none".to_owned()),
+        None => ("-".to_owned(), "-".to_owned()),
     };
     let verdict = match check.verdict {
         Verdict::Undecided { messages } => {
@@ -202,17 +212,15 @@ fn write_check(out: &mut String, check: &LawCheck) -> fmt::Result {
     };
     let verdict = if check.decides { verdict } else { format!("({verdict})") };
     let band = format!("{:.2} %", check.band * 100.0);
-    writeln!(
-        out,
-        "{:<22}{:<28}{measured:>11}{theory:>11}{ratio:>9}  {interval:<18}{band:>7}  {verdict}",
-        check.quantity, check.law
-    )
+    let (quantity, law) = (check.quantity.clone(), check.law.clone());
+    [quantity, law, measured, theory, ratio, interval, band, verdict]
 }
 
-/// Sojourns and waits are times, all else is a number.
+/// Sojourns and waits are times, what is counted is whole, and all else a number.
 fn figure(check: &LawCheck, value: f64) -> String {
     match check.quantity.starts_with('W') {
         true => seconds(value),
+        false if check.theory.fract() == 0.0 && value.fract() == 0.0 => format!("{value:.0}"),
         false if value.abs() >= 1_000.0 => format!("{value:.1}"),
         false => format!("{value:.5}"),
     }
