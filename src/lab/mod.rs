@@ -35,8 +35,14 @@ mod load;
 mod machine;
 mod parameters;
 mod path;
+pub mod plot;
+pub mod record;
+pub mod report;
 mod run;
+#[cfg(test)]
+mod sample;
 mod simulate;
+pub mod suite;
 mod systems;
 mod verdict;
 mod walk;

@@ -38,7 +38,7 @@ use crate::error::{PublishError, QueueError, TooLarge, TopicError};
 use crate::event::EventCount;
 use crate::log::{Backup, Progress};
 use crate::message::{Envelope, Message, Topic};
-use crate::metrics::{Event, Recorder, Times};
+use crate::metrics::{Event, Flow, Recorder, Times};
 use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
 use persistent::StorageStats;
 pub(crate) use receipt::FrameEnd;
@@ -323,6 +323,10 @@ pub struct SubscriptionDepth {
 }
 
 /// What a queue holds.
+///
+/// Exact when nobody is writing. A persistent message that is published while another writer, a worker with settlements
+/// say, is between the reservation of its place and the end of its write stands behind that one: it is counted, and comes,
+/// when that write is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueDepth {
@@ -410,6 +414,8 @@ pub(crate) trait Source: Send + Sync {
     fn name(&self) -> &str;
     fn context(&self) -> &Context;
     fn signal(&self) -> &Signal;
+    /// Where its traffic is counted.
+    fn flow(&self) -> &Flow;
     /// The next message, if one is ready.
     fn pull(&self) -> Result<Option<Leased>, QueueError>;
     fn settle(
@@ -424,6 +430,8 @@ pub(crate) trait Source: Send + Sync {
     fn laid_down(&self, _lease: &Lease) {}
     /// Is there, as far as a quick look tells, another message to pull?
     fn has_more(&self) -> bool;
+    /// How many messages there are to pull, as far as a look tells that reads nothing from a disk.
+    fn backlog(&self) -> u64;
     /// When the earliest delayed message is due.
     fn next_due_ns(&self) -> Option<u64>;
     /// Will it never deliver again?
@@ -508,6 +516,8 @@ pub struct Delivery {
     leased: Leased,
     source: Arc<dyn Source>,
     started_ns: u64,
+    /// How long its message came after the one before, where that is known.
+    gap_ns: Option<u64>,
     settled: bool,
 }
 
@@ -517,11 +527,14 @@ impl Delivery {
         let Some(mut leased) = source.pull()? else { return Ok(None) };
         leased.lease.shard = shard;
         source.context().recorder.count(shard, Event::Delivered, 1);
+        let (flow, arrival_ns) = (source.flow(), leased.envelope.accepted_ns);
+        let counts = flow.counts(arrival_ns, leased.lease.attempt);
+        let gap_ns = if counts { flow.gap_ns(arrival_ns) } else { None };
         let started_ns = source.context().clock.now_ns();
         if shard > 0 {
             source.taken(&leased.lease, started_ns);
         }
-        Ok(Some(Self { leased, source: Arc::clone(source), started_ns, settled: false }))
+        Ok(Some(Self { leased, source: Arc::clone(source), started_ns, gap_ns, settled: false }))
     }
 
     /// Which attempt this is, from 1.
@@ -595,7 +608,8 @@ impl Delivery {
                 start_ns: self.started_ns,
                 end_ns: context.clock.now_ns(),
             };
-            context.recorder.record(lease.shard, times);
+            let (recorder, flow) = (&context.recorder, self.source.flow());
+            recorder.record_in(lease.shard, flow, times, lease.attempt, self.gap_ns);
         }
         let outcome = self.source.settle(envelope, lease, settlement);
         if lease.shard > 0 {

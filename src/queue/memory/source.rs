@@ -18,7 +18,7 @@ use super::Shared;
 use super::line::{Line, Waiting};
 use crate::error::QueueError;
 use crate::message::Envelope;
-use crate::metrics::Event;
+use crate::metrics::{Event, Flow};
 use crate::queue::credits::Credits;
 use crate::queue::exceptions::AT_ONCE;
 use crate::queue::routes::Filter;
@@ -42,6 +42,7 @@ pub(super) struct MemorySource {
     /// Nothing more is published.
     complete: AtomicBool,
     signal: Signal,
+    flow: Flow,
 }
 
 impl MemorySource {
@@ -63,6 +64,7 @@ impl MemorySource {
             credits: Credits::new(room as u64),
             complete: AtomicBool::new(false),
             signal: Signal::default(),
+            flow: queue.context.recorder.open_flow(queue.context.clock.now_ns()),
         };
         source.credits.take_over(held.len() as u64);
         held.into_iter().for_each(|envelope| source.push(envelope));
@@ -179,6 +181,10 @@ impl Source for MemorySource {
         &self.signal
     }
 
+    fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
     fn pull(&self) -> Result<Option<Leased>, QueueError> {
         let pulled = self.line.pull(|| self.context.clock.now_ns());
         Ok(pulled.map(|(place, Waiting { item: envelope, attempt, redelivered })| Leased {
@@ -212,6 +218,10 @@ impl Source for MemorySource {
 
     fn has_more(&self) -> bool {
         self.line.has_more()
+    }
+
+    fn backlog(&self) -> u64 {
+        self.line.counts().0
     }
 
     fn next_due_ns(&self) -> Option<u64> {

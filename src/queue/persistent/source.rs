@@ -18,7 +18,7 @@ use crate::error::QueueError;
 use crate::event::EventCount;
 use crate::log::{Log, LogError, Position, RecordRef};
 use crate::message::{Envelope, Message, MessageId, Topic};
-use crate::metrics::Event;
+use crate::metrics::{Event, Flow};
 use crate::queue::records::{self, Outcome};
 use crate::queue::replay::{Identity, skim};
 use crate::queue::routes::Filter;
@@ -48,6 +48,7 @@ pub(super) struct PersistentSource {
     /// The topic last asked about, and whether the filter takes it: see [`PersistentSource::takes`].
     verdict: AtomicU64,
     signal: Signal,
+    flow: Flow,
 }
 
 impl PersistentSource {
@@ -71,6 +72,7 @@ impl PersistentSource {
             ended: AtomicBool::new(false),
             verdict: AtomicU64::new(0),
             signal: Signal::default(),
+            flow: queue.context.recorder.open_flow(queue.context.clock.now_ns()),
         })
     }
 
@@ -378,6 +380,10 @@ impl Source for PersistentSource {
         &self.signal
     }
 
+    fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
     fn pull(&self) -> Result<Option<Leased>, QueueError> {
         let Some(queue) = self.queue.upgrade() else { return Ok(None) };
         while !self.has_ended() {
@@ -449,6 +455,14 @@ impl Source for PersistentSource {
     fn has_more(&self) -> bool {
         let window = self.window.lock();
         waking::has_more(window.has_ready(), window.cursor(), self.log.committed())
+    }
+
+    fn backlog(&self) -> u64 {
+        let window = self.window.lock();
+        let (ready, ..) = window.counts();
+        let caught_up = self.log.committed() <= window.cursor();
+        let ahead = self.ahead.load(Ordering::Relaxed).max(0) as u64; // [relaxed]
+        ready + if caught_up { 0 } else { ahead }
     }
 
     fn next_due_ns(&self) -> Option<u64> {

@@ -5,13 +5,15 @@
 //! shards at one moment; everything after that ([`Snapshot::rates`], [`Snapshot::since`]) is arithmetic on values.
 //!
 //! ```text
-//!  publisher --count--> shard 0 [counters | lock: waiting, service, sojourn ]
-//!  worker 1  --record-> shard 1 [counters | lock: waiting, service, sojourn ]   --snapshot--> sum
-//!  worker 2  --record-> shard 2 [counters | lock: waiting, service, sojourn ]
+//!  publisher --count--> shard 0 [counters | lock: waiting, service, sojourn, traffic ]
+//!  worker 1  --record-> shard 1 [counters | lock: waiting, service, sojourn, traffic ]   --snapshot--> sum
+//!  worker 2  --record-> shard 2 [counters | lock: waiting, service, sojourn, traffic ]
 //!
 //!  arrival ------ waiting ------ start ------ service ------ end
 //!  |------------------------- sojourn ------------------------|
 //! ```
+//!
+//! The traffic of each subscription, over the last seconds, is in the same shards: see `estimate`.
 //!
 //! # Orderings
 //!
@@ -27,8 +29,15 @@
 //!
 //! Source: the buckets are Gil Tene's HdrHistogram.
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+mod estimate;
+
+pub use estimate::{
+    CELLS, Estimates, FLOW_SHARDS_MAX, Flow, GAPS_PER_CELL_MIN, PARTS, Span, Window,
+};
+
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crossbeam_utils::CachePadded;
+use estimate::{Attempt, Slots, Trace};
 use hdrhistogram::Histogram;
 use std::array::from_fn;
 use std::fmt;
@@ -115,12 +124,59 @@ pub struct Counters {
 pub struct Recorder {
     opened_ns: u64,
     shards: Box<[CachePadded<Shard>]>,
+    slots: Arc<Slots>,
 }
 
 #[derive(Debug)]
 struct Shard {
     events: CachePadded<[AtomicU64; EVENTS]>,
-    stages: Mutex<[Distribution; STAGES]>,
+    books: Mutex<Books>,
+}
+
+/// What a shard's lock guards.
+#[derive(Debug)]
+struct Books {
+    stages: [Distribution; STAGES],
+    /// When its thread laid down the last message.
+    last_end_ns: Option<u64>,
+    /// By the slot of the flow.
+    traces: Vec<Option<Box<Trace>>>,
+}
+
+impl Books {
+    fn new() -> Self {
+        let stages = from_fn(|_| Distribution::new());
+        Self { stages, last_end_ns: None, traces: Vec::new() }
+    }
+
+    #[inline]
+    fn add(&mut self, times: Times) {
+        let [waiting, service, sojourn] = &mut self.stages;
+        waiting.add(times.start_ns.saturating_sub(times.arrival_ns));
+        service.add(times.end_ns.saturating_sub(times.start_ns));
+        sojourn.add(times.end_ns.saturating_sub(times.arrival_ns));
+    }
+
+    /// The trace of the flow with that number, made if it is new; `None` if its slot is a later one's by now.
+    #[inline]
+    fn trace(&mut self, slot: usize, number: u64) -> Option<&mut Trace> {
+        let owner = self.traces.get(slot).and_then(Option::as_ref).map_or(0, |held| held.owner());
+        if owner < number {
+            self.begin(slot, number);
+        }
+        if number < owner { None } else { self.traces[slot].as_deref_mut() }
+    }
+
+    #[cold]
+    fn begin(&mut self, slot: usize, number: u64) {
+        if self.traces.len() <= slot {
+            self.traces.resize_with(slot + 1, || None);
+        }
+        match &mut self.traces[slot] {
+            Some(held) => **held = Trace::new(number),
+            empty => *empty = Some(Box::new(Trace::new(number))),
+        }
+    }
 }
 
 impl Recorder {
@@ -135,10 +191,11 @@ impl Recorder {
         let shard = || {
             CachePadded::new(Shard {
                 events: CachePadded::default(),
-                stages: Mutex::new(from_fn(|_| Distribution::new())),
+                books: Mutex::new(Books::new()),
             })
         };
-        Self { opened_ns, shards: (0..shards).map(|_| shard()).collect() }
+        let slots = Slots::new(shards);
+        Self { opened_ns, shards: (0..shards).map(|_| shard()).collect(), slots }
     }
 
     /// Adds `times` to the count of `event`. A shard past the last wraps around, so any number of a thread will do.
@@ -153,19 +210,56 @@ impl Recorder {
     /// Stamps that run backwards count as no time passed.
     #[inline]
     pub fn record(&self, shard: usize, times: Times) {
-        let mut stages = self.shard(shard).stages.lock();
-        let [waiting, service, sojourn] = &mut *stages;
-        waiting.add(times.start_ns.saturating_sub(times.arrival_ns));
-        service.add(times.end_ns.saturating_sub(times.start_ns));
-        sojourn.add(times.end_ns.saturating_sub(times.arrival_ns));
+        self.shard(shard).books.lock().add(times);
+    }
+
+    /// The same, and counts the attempt in the traffic of `flow`. `gap_ns` is what [`Flow::gap_ns`] said at the pull of
+    /// a message that [counts](Flow::counts). Shard 0 is nobody's alone, so it tells nothing of set-up and hand-off.
+    #[inline]
+    pub fn record_in(
+        &self,
+        shard: usize,
+        flow: &Flow,
+        times: Times,
+        attempt: u32,
+        gap_ns: Option<u64>,
+    ) {
+        let mut books = self.shard(shard).books.lock();
+        books.add(times);
+        let last_end_ns = books.last_end_ns.replace(times.end_ns).filter(|_| 0 < shard);
+        let Some(slot) = flow.slot else { return };
+        let counts = flow.counts(times.arrival_ns, attempt);
+        if let Some(trace) = books.trace(slot, flow.number) {
+            trace.add(self.opened_ns, &Attempt { times, counts, gap_ns, last_end_ns });
+        }
+    }
+
+    /// A flow, for the traffic of one subscription, which counts from `now_ns`.
+    pub fn open_flow(&self, now_ns: u64) -> Flow {
+        self.slots.open(now_ns)
+    }
+
+    /// The traffic of `flow` over the window that ends `now_ns`; `None` for one beyond [`FLOW_SHARDS_MAX`].
+    pub fn window(&self, flow: &Flow, span: Span, now_ns: u64) -> Option<Window> {
+        let slot = flow.slot?;
+        let since = |at_ns: u64| at_ns.saturating_sub(self.opened_ns);
+        let mut window = Window::new(span, since(flow.opened_ns()), since(now_ns));
+        for shard in &self.shards {
+            let books = shard.books.lock();
+            let trace = books.traces.get(slot).and_then(Option::as_ref);
+            if let Some(trace) = trace.filter(|trace| trace.owner() == flow.number) {
+                window.take_in(trace);
+            }
+        }
+        Some(window)
     }
 
     /// The sum of all shards, stamped `now_ns`. Each shard's lock is held for the time of its own sum only.
     pub fn snapshot(&self, now_ns: u64) -> Snapshot {
         let mut stages = Box::new(from_fn(|_| Distribution::new()));
         for shard in &self.shards {
-            let held = shard.stages.lock();
-            for (sum, part) in stages.iter_mut().zip(held.iter()) {
+            let held = shard.books.lock();
+            for (sum, part) in stages.iter_mut().zip(held.stages.iter()) {
                 sum.merge(part);
             }
         }
