@@ -2,6 +2,7 @@
 
 use crate::demo::DemoError;
 use crate::output::OutputError;
+use millstream::lab::suite::SuiteError;
 use millstream::lab::{EventError, ExperimentError, JudgeError, ParametersError, RunError};
 use millstream::log::LogError;
 use millstream::{OpenError, PublishError, QueueError};
@@ -92,6 +93,9 @@ pub enum Failure {
     /// A run that no law can be held against.
     #[error(transparent)]
     Judge(#[from] JudgeError),
+    /// A suite that cannot go on.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
     /// A file cannot be written.
     #[error("cannot write {}: {source}", file.display())]
     Write {
@@ -142,7 +146,9 @@ impl Failure {
             } => BAD_INPUT,
             Self::Open { source: OpenError::Setting { .. }, .. }
             | Self::Log { source: LogError::NotEmpty { .. }, .. } => BAD_INPUT,
-            Self::Open { source: OpenError::InUse { .. }, .. }
+            Self::Suite(SuiteError::Exists { .. } | SuiteError::NoPlan { .. }) => BAD_INPUT,
+            Self::Suite(SuiteError::Busy { .. })
+            | Self::Open { source: OpenError::InUse { .. }, .. }
             | Self::Log { source: LogError::Locked { .. }, .. } => IN_USE,
             Self::Queue(
                 QueueError::Filter(_)

@@ -4,6 +4,7 @@ mod check;
 mod files;
 mod run;
 mod show;
+mod suite;
 
 use crate::failure::{Failure, Outcome};
 use clap::Subcommand;
@@ -16,7 +17,8 @@ of 1 or more though less was asked for. 2: usage, or a file that can be no run's
 
 /// Hold the engine against queueing theory
 ///
-/// `run` measures one point and judges it; `check` judges the files of a run, of this program or of another.
+/// `run` measures one point and judges it; `check` judges the files of a run, of this program or of another;
+/// `suite` runs every law at every load into a folder with a report.
 #[derive(clap::Args)]
 #[command(after_help = VERDICTS, after_long_help = format!("{EXAMPLE}\n\n{VERDICTS}\n\n{}", crate::EXIT_CODES))]
 pub struct Args {
@@ -28,12 +30,14 @@ const EXAMPLE: &str = "\
 Examples:
   millstream lab run mm1 --rho 0.8 --on memory --seconds 60
   millstream lab run mmc --servers 8 --events mmc.csv --params mmc.json
-  millstream lab check mmc.csv mmc.json";
+  millstream lab check mmc.csv mmc.json
+  millstream lab suite --minutes 480";
 
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Suite(suite::Args),
 }
 
 /// Does what was asked for.
@@ -41,6 +45,7 @@ pub fn run(args: &Args, json: bool) -> Result<Outcome, Failure> {
     match &args.command {
         Command::Run(args) => run::run(args, json),
         Command::Check(args) => check::run(args, json),
+        Command::Suite(args) => suite::run(args, json),
     }
 }
 

@@ -13,6 +13,7 @@ mod lab;
 mod look;
 mod round_trip;
 mod stop;
+mod suite;
 
 use serde_json::Value;
 use std::fs;
