@@ -7,17 +7,18 @@ use millstream::lab::record::{Ladder, Planned, Record, RunRecord, read_records};
 use millstream::lab::suite::{
     LadderOptions, RECORDS_FILE, SuiteOptions, ladder, report_in, run_in,
 };
-use millstream::lab::{Experiment, Kind};
+use millstream::lab::{Experiment, Kind, Wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The quick ladder's plainest rungs, some hundred messages each, and its shortest costs.
+/// The quick ladder's plainest rungs and its shortest costs. Servers sleep, and most of the time there is nothing to serve:
+/// so a machine that is busy with other things has no part in whether a run can be judged.
 fn tiny() -> Ladder {
     let quick = ladder(&LadderOptions::default().quick());
-    let one_of_each = [Kind::Mm1, Kind::Setup, Kind::Mm1k, Kind::Mmc, Kind::Tandem];
+    let one_of_each = [Kind::Mm1, Kind::Mm1k, Kind::Mmc, Kind::Tandem];
     let mut seen = BTreeSet::new();
     let wanted = |planned: &Planned| {
         let experiment = &planned.experiment;
@@ -27,7 +28,8 @@ fn tiny() -> Ladder {
     let mut experiments: Vec<Planned> = quick.experiments.into_iter().filter(wanted).collect();
     for planned in &mut experiments {
         let Planned { experiment, expected, .. } = planned;
-        let short = Experiment { pin: false, ..experiment.clone() }.messages(400);
+        let calm = Experiment { pin: false, ..experiment.clone() }.wait(Wait::Sleep).load(0.1);
+        let short = calm.service_mean(Duration::from_millis(2)).messages(60);
         *expected = short.expected_duration();
         *experiment = short;
     }
@@ -47,6 +49,16 @@ fn runs(folder: &Path) -> Vec<RunRecord> {
             _ => None,
         })
         .collect()
+}
+
+/// The failed runs of a folder, in their own words.
+fn failures(folder: &Path) -> String {
+    let records = read_records(&folder.join(RECORDS_FILE)).unwrap().all;
+    let failed = records.iter().filter_map(|record| match record {
+        Record::Failed(failed) => Some(format!("{}: {}\n", failed.name, failed.because)),
+        _ => None,
+    });
+    failed.collect()
 }
 
 fn names(folder: &Path) -> BTreeSet<(String, u32, u64)> {
@@ -79,7 +91,7 @@ fn an_interrupted_suite_is_continued_to_the_same_runs_and_its_report_is_its_reco
     let planned = tiny().experiments.len();
     let mut told = 0;
     let summary = run_in(whole.path(), &options(), &mut |_| told += 1).unwrap();
-    assert_eq!((summary.failed, summary.not_run), (0, 0));
+    assert_eq!((summary.failed, summary.not_run), (0, 0), "{}", failures(whole.path()));
     assert_eq!(summary.judged as usize, planned);
     assert!(told >= planned, "progress is told");
 
@@ -87,7 +99,7 @@ fn an_interrupted_suite_is_continued_to_the_same_runs_and_its_report_is_its_reco
     let none = run_in(parts.path(), &options().budget(Duration::ZERO), &mut |_| {}).unwrap();
     assert_eq!((none.judged, none.not_run as usize), (0, planned));
     let report = pages(parts.path())["report.md"].clone();
-    assert_eq!(report.matches("- **not run**: ").count(), planned, "{report}");
+    assert_eq!(report.matches(" (would take ").count(), planned, "{report}");
 
     // All of it, then a kill in the middle of the last line, then the rest.
     run_in(parts.path(), &options().resume(true), &mut |_| {}).unwrap();

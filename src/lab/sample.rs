@@ -61,6 +61,7 @@ pub fn judgement(experiment: &Experiment, shift: f64, verdict: Verdict) -> Judge
             statistic: 0.0012,
             critical: 0.0024,
             refused_above: 0.004,
+            of_machine: false,
             holds: true,
         }],
         stalls: Some(StallAccount {
@@ -173,7 +174,7 @@ pub fn cost(cost: Cost, at: u64) -> Record {
     let plan = CostPlan { cost, at, messages: 1000, rounds, expected: Duration::from_secs(1) };
     let base = if cost == Cost::RingDepth { 9.0 } else { 300.0 };
     let rounds_ns = (0..rounds).map(|round| base + f64::from(round)).collect();
-    Record::Cost(CostRecord { plan, rounds_ns, machine: machine() })
+    Record::Cost(Box::new(CostRecord { plan, rounds_ns, machine: machine() }))
 }
 
 /// A suite of which the last experiment was not run, one failed, and one was disturbed and repeated.

@@ -67,9 +67,12 @@ fn layer(run: &RunRecord) -> String {
     format!("{}, {wait}", run.experiment.on)
 }
 
+/// By layer and law: W in services, and W over the law.
+type Layers = BTreeMap<(String, String), [Vec<Datum>; 2]>;
+
 fn waiting(runs: &[&RunRecord]) -> Option<Illustration> {
     let one_server = |run: &&&RunRecord| matches!(run.experiment.kind, Kind::Mm1 | Kind::Setup);
-    let mut layers: BTreeMap<(String, String), [Vec<Datum>; 2]> = BTreeMap::new();
+    let mut layers = Layers::new();
     let mut parked: Vec<Datum> = Vec::new();
     let mut bands: Vec<f64> = Vec::new();
     for run in runs.iter().filter(one_server) {
@@ -94,42 +97,7 @@ fn waiting(runs: &[&RunRecord]) -> Option<Illustration> {
         return None;
     }
     parked.sort_by(|a, b| a.x.total_cmp(&b.x));
-    let most = layers.values().flat_map(|[stays, _]| stays).map(|datum| datum.x);
-    let most = most.fold(0.5, f64::max).min(0.97);
-    let law = (0..=60).map(|step| most * f64::from(step) / 60.0);
-    let law = Series::law("law: M/M/1", law.map(|rho| Datum::at(rho, 1.0 / (1.0 - rho))).collect());
-    let mut series = vec![law];
-    if !parked.is_empty() {
-        series.push(Series::law("law: M/M/1 with set-up, at the wake-ups measured", parked));
-    }
-    // The same places in both panels, so that a layer keeps its colour and mark.
-    let pad = series.len();
-    series
-        .extend(layers.iter().map(|((name, _), [stays, _])| Series::measured(name, stays.clone())));
-    let one = vec![Datum::at(0.0, 1.0), Datum::at(1.0, 1.0)];
-    let mut ratios = vec![Series::law("the law itself", one)];
-    ratios.extend((1..pad).map(|_| Series::law("", Vec::new())));
-    ratios.extend(layers.into_iter().map(|((name, law), [_, ratios])| {
-        Series::measured(if law == "M/M/1" { name } else { format!("{name} / {law}") }, ratios)
-    }));
-    series.truncate(SERIES_MAX);
-    ratios.truncate(SERIES_MAX);
-    let band = bands.into_iter().fold(f64::INFINITY, f64::min);
-    let x = Axis::linear("load rho", "arrivals per second x mean service").including(&[0.0, 1.0]);
-    let stays = Axis::linear("W, mean time in the system", "mean services").including(&[0.0]);
-    let panels = vec![
-        Panel { x: x.clone(), y: stays, series, band: None },
-        Panel {
-            x,
-            y: Axis::linear("W measured / law", "ratio"),
-            series: ratios,
-            band: Some(Band {
-                name: format!("within {} % of the law", (band * 1000.0).round() / 10.0),
-                low: 1.0 - band,
-                high: 1.0 + band,
-            }),
-        },
-    ];
+    let panels = waiting_panels(layers, parked, bands.into_iter().fold(f64::INFINITY, f64::min));
     let title = "How long does a message stay, as the load grows?".into();
     Some(Illustration {
         file: "waiting.svg".into(),
@@ -144,6 +112,44 @@ fn waiting(runs: &[&RunRecord]) -> Option<Illustration> {
              above it show what waking, handing over or the machine's own pauses cost.".into(),
         ],
     })
+}
+
+/// W by load, above, and over its law, below: the same places in both, so that a layer keeps its colour and mark.
+fn waiting_panels(layers: Layers, parked: Vec<Datum>, band: f64) -> Vec<Panel> {
+    let most = layers.values().flat_map(|[stays, _]| stays).map(|datum| datum.x);
+    let most = most.fold(0.5, f64::max).min(0.97);
+    let law = (0..=60).map(|step| most * f64::from(step) / 60.0);
+    let law = Series::law("law: M/M/1", law.map(|rho| Datum::at(rho, 1.0 / (1.0 - rho))).collect());
+    let mut series = vec![law];
+    if !parked.is_empty() {
+        series.push(Series::law("law: M/M/1 with set-up, at the wake-ups measured", parked));
+    }
+    let pad = series.len();
+    series
+        .extend(layers.iter().map(|((name, _), [stays, _])| Series::measured(name, stays.clone())));
+    let one = vec![Datum::at(0.0, 1.0), Datum::at(1.0, 1.0)];
+    let mut ratios = vec![Series::law("the law itself", one)];
+    ratios.extend((1..pad).map(|_| Series::law("", Vec::new())));
+    ratios.extend(layers.into_iter().map(|((name, law), [_, ratios])| {
+        Series::measured(if law == "M/M/1" { name } else { format!("{name} / {law}") }, ratios)
+    }));
+    series.truncate(SERIES_MAX);
+    ratios.truncate(SERIES_MAX);
+    let x = Axis::linear("load rho", "arrivals per second x mean service").including(&[0.0, 1.0]);
+    let stays = Axis::linear("W, mean time in the system", "mean services").including(&[0.0]);
+    vec![
+        Panel { x: x.clone(), y: stays, series, band: None },
+        Panel {
+            x,
+            y: Axis::linear("W measured / law", "ratio"),
+            series: ratios,
+            band: Some(Band {
+                name: format!("within {} % of the law", (band * 1000.0).round() / 10.0),
+                low: 1.0 - band,
+                high: 1.0 + band,
+            }),
+        },
+    ]
 }
 
 fn distribution(runs: &[&RunRecord], name: &str) -> Option<Illustration> {

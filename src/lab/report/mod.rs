@@ -190,53 +190,10 @@ fn misses(text: &mut String, seen: &Seen) {
         ));
     }
     for run in &seen.runs {
-        let name = format!("{}, repetition {}", cell(&run.name), run.repetition + 1);
-        if run.judgement.source_late {
-            lines.push(format!(
-                "**source**: {name}: it was late by more than a quarter of the band: W from the intended arrivals is off W from \
-                 the arrivals"
-            ));
-        }
-        if !little_holds(run) {
-            let little = run.judgement.little;
-            lines.push(format!(
-                "**Little's law**: {name}: {} is not {}",
-                little.area, little.sojourns
-            ));
-        }
-        for check in &run.judgement.checks {
-            if check.decides && check.verdict != Verdict::Holds {
-                let verdict = tables::verdict(&check.verdict);
-                lines.push(format!(
-                    "{verdict}: {name}: {} beside {}, ratio {}",
-                    cell(&check.quantity),
-                    cell(&check.law),
-                    tables::ratio(check)
-                ));
-            }
-        }
-        let missing = run.judgement.points.iter().filter(|point| !point.holds);
-        let missing: Vec<String> =
-            missing.map(|point| format!("{} at {}", point.of, number::digits(point.at))).collect();
-        if !missing.is_empty() {
-            let points = run.judgement.points.len();
-            let (few, more) = missing.split_at(missing.len().min(8));
-            let rest =
-                if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-            lines.push(format!(
-                "**distribution**: {name}: {} of {points} points: {}{rest}",
-                missing.len(),
-                cell(&few.join(", "))
-            ));
-        }
-        for input in run.judgement.inputs.iter().filter(|input| !input.holds) {
-            let (statistic, critical) =
-                (number::digits(input.statistic), number::digits(input.refused_above));
-            lines.push(format!(
-                "**input**: {name}: \"{}\" is refused: {statistic} above {critical}",
-                cell(&input.claim)
-            ));
-        }
+        misses_of(&mut lines, run);
+    }
+    if seen.ladder.is_some() {
+        lines.push("**not run**: priorities: the engine has no lanes to serve by".into());
     }
     if lines.is_empty() {
         lines.push("nothing".into());
@@ -245,6 +202,54 @@ fn misses(text: &mut String, seen: &Seen) {
         say!(text, "- {line}");
     }
     text.push('\n');
+}
+
+/// What a repetition leaves to be wished for.
+fn misses_of(lines: &mut Vec<String>, run: &RunRecord) {
+    let name = format!("{}, repetition {}", cell(&run.name), run.repetition + 1);
+    if run.judgement.source_late {
+        lines.push(format!(
+                "**source**: {name}: it was late by more than a quarter of the band: W from the intended arrivals is off W from \
+                 the arrivals"
+            ));
+    }
+    if !little_holds(run) {
+        let little = run.judgement.little;
+        lines.push(format!("**Little's law**: {name}: {} is not {}", little.area, little.sojourns));
+    }
+    for check in &run.judgement.checks {
+        if check.decides && check.verdict != Verdict::Holds {
+            let verdict = tables::verdict(&check.verdict);
+            lines.push(format!(
+                "{verdict}: {name}: {} beside {}, ratio {}",
+                cell(&check.quantity),
+                cell(&check.law),
+                tables::ratio(check)
+            ));
+        }
+    }
+    let missing = run.judgement.points.iter().filter(|point| !point.holds);
+    let missing: Vec<String> =
+        missing.map(|point| format!("{} at {}", point.of, number::digits(point.at))).collect();
+    if !missing.is_empty() {
+        let points = run.judgement.points.len();
+        let (few, more) = missing.split_at(missing.len().min(8));
+        let rest =
+            if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        lines.push(format!(
+            "**distribution**: {name}: {} of {points} points: {}{rest}",
+            missing.len(),
+            cell(&few.join(", "))
+        ));
+    }
+    for input in run.judgement.inputs.iter().filter(|input| !input.holds) {
+        let (statistic, critical) =
+            (number::digits(input.statistic), number::digits(input.refused_above));
+        lines.push(format!(
+            "**input**: {name}: \"{}\" is refused: {statistic} above {critical}",
+            cell(&input.claim)
+        ));
+    }
 }
 
 fn machine(text: &mut String, seen: &Seen) {

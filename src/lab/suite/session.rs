@@ -250,7 +250,7 @@ impl<'a> Session<'a> {
             match self.perform.cost(&plan) {
                 Ok(cost) => {
                     self.summary.costs += 1;
-                    self.write(Record::Cost(cost))?;
+                    self.write(Record::Cost(Box::new(cost)))?;
                 }
                 Err(error) => {
                     self.summary.failed += 1;

@@ -1,3 +1,5 @@
+//! The suite's own logic, over a laboratory that says what it is told to: order, repetitions, budget, and being continued.
+
 use super::ladder::messages_for;
 use super::*;
 use crate::lab::record::Record;
