@@ -32,12 +32,12 @@ fn parameters(kind: Kind, load: f64) -> Parameters {
 
 fn mm1(load: f64, messages: usize, seed: u64) -> (Parameters, Vec<Event>) {
     let parameters = Parameters { seed, ..parameters(Kind::Mm1, load) };
-    let events = simulate(&parameters, messages).unwrap();
+    let events = simulate(&parameters, messages).expect("can be simulated");
     (parameters, events)
 }
 
 fn judged(parameters: &Parameters, events: &[Event]) -> Judgement {
-    judge(parameters, events, None, BAND).unwrap()
+    judge(parameters, events, None, BAND).expect("a run")
 }
 
 #[track_caller]
@@ -398,6 +398,13 @@ fn a_run_that_the_machine_disturbed_says_nothing_of_the_law() {
     assert_eq!(stalled.verdict, Verdict::Disturbed);
     let bias = stalled.stall_bias.unwrap();
     assert!((bias.total() / BAND - 0.3).abs() < 0.01 && bias.idle == 0.0, "{bias:?}");
+    // So slowed down that there is no steady state: still a judgement, since every repetition is printed.
+    let swamped = serve(&exponentials(1, 50_000.0, 5_000), &exponentials(2, 60_000.0, 5_000));
+    let overwhelmed = judge(&parameters, &swamped, Some(&account(100.0)), BAND).unwrap();
+    assert_eq!(overwhelmed.verdict, Verdict::Disturbed, "{}", overwhelmed.because);
+    assert!(overwhelmed.because.contains("no steady state"), "{}", overwhelmed.because);
+    let error = judge(&parameters, &swamped, Some(&account(0.0)), BAND).unwrap_err();
+    assert!(matches!(error, JudgeError::Unstable { .. }), "{error}");
     // What has no chance in it is broken all the same.
     let late: Vec<Event> = events
         .iter()
@@ -431,6 +438,11 @@ fn runs_are_pooled_by_their_groups_and_what_one_broke_stays_broken() {
         .unwrap();
     faulty.push(judged(&parameters, &early));
     assert_eq!(pool(&faulty).unwrap().verdict, Verdict::Broken);
+    let mut uneven = runs.clone();
+    let gaps = vec![83_333; 30_000];
+    uneven.push(judged(&parameters, &serve(&gaps, &exponentials(2, 50_000.0, 30_000))));
+    let pooled = pool(&uneven).unwrap();
+    assert!(pooled.because.contains("gaps are exponential"), "{}", pooled.because);
     let other = judge(&parameters, &events, None, 0.01).unwrap();
     assert!(matches!(pool(&[runs[0].clone(), other]), Err(JudgeError::Mixed)));
     assert!(matches!(pool(&[]), Err(JudgeError::Mixed)));

@@ -22,7 +22,7 @@
 use super::distribution::{Inputs, Seen};
 use super::event::{Event, EventError, check_events};
 use super::experiment::{Kind, MESSAGES_MAX};
-use super::interval::{Cuts, messages_to_decide, relaxation_messages};
+use super::interval::{Cuts, GROUP_RELAXATIONS, GROUPS, messages_to_decide, relaxation_messages};
 use super::judgement::{
     Grouping, InputTest, Judgement, LawCheck, OwnPath, Point, Pooled, Quantiles, Realized, Stage,
     StallAccount, StallBias, Stalls, Sums, Verdict,
@@ -76,7 +76,8 @@ pub enum JudgeError {
         /// How many classes there are.
         classes: usize,
     },
-    /// As much came in as could be served, though less was asked for: there is no steady state to compare with.
+    /// As much came in as could be served, though less was asked for: there is no steady state to compare with. (If the
+    /// stall account shows that the machine is to blame, the run is judged: disturbed.)
     #[error("rho was {load} in this run: no steady state exists to compare it with")]
     Unstable {
         /// lambda / (c mu), realized.
@@ -152,8 +153,8 @@ pub fn judge_tandem(
     Case::of(parameters, first, Some(next), stalls, band)?.judgement()
 }
 
-/// Several runs of one experiment as one: all their groups together, none picked. Facts that one run broke stay broken;
-/// stalls count by the length of the runs. Distributions are not pooled.
+/// Several runs of one experiment as one: all their groups together, none picked. Facts, inputs and
+/// distributions that one run broke stay broken, and are not pooled; stalls count by the length of the runs.
 ///
 /// # Errors
 ///
@@ -196,6 +197,11 @@ pub fn pool(runs: &[Judgement]) -> Result<Pooled, JudgeError> {
     checks.extend(worst);
     let mut findings = Findings::default();
     checks.iter().for_each(|check| findings.check(check));
+    for run in runs {
+        let disturbed = run.stall_bias.is_some_and(|bias| bias.total() > band * DISTURBED_SHARE);
+        run.inputs.iter().for_each(|test| findings.input(test, disturbed));
+        findings.points(&run.points, disturbed);
+    }
     let (verdict, because) = findings.conclude();
     Ok(Pooled { kind: first.kind, runs: runs.len() as u32, messages, checks, verdict, because })
 }
@@ -239,6 +245,8 @@ struct Case<'a> {
     stalls: Option<&'a StallAccount>,
     bias: Option<StallBias>,
     disturbed: bool,
+    /// The machine took so much that more came than could be served: no law to compare with.
+    unstable: bool,
     /// The first stage, or the only one.
     walk: Walk<'a>,
     own: OwnPath,
@@ -270,19 +278,6 @@ impl<'a> Case<'a> {
             next_own = Some(next.own_path().ok_or(JudgeError::NoTime)?);
             load = load.max(next.realized(warmup).ok_or(JudgeError::NoTime)?.load);
         }
-        if load >= 1.0 && !matches!(kind, Kind::Mm1k | Kind::Saturation) {
-            return Err(JudgeError::Unstable { load });
-        }
-        let rows = warmup..events.len();
-        let relaxation = relaxation_messages(load, capacity);
-        let cuts = match kind {
-            Kind::Saturation => Cuts { how: Grouping::Whole, rows: vec![rows.start, rows.end] },
-            _ => {
-                let empty = walk.empty(next.as_ref());
-                Cuts::of(rows, relaxation, |row| empty[row])
-            }
-        };
-        let groups = groups(&walk, next.as_ref(), &cuts, parameters.classes.len());
         let bias = stalls.map(|stalls| bias(stalls, &realized, servers));
         let disturbed = match (kind, stalls, bias) {
             // At saturation the server is never idle: what it loses between services is all that can be lost.
@@ -292,6 +287,20 @@ impl<'a> Case<'a> {
             (_, _, Some(bias)) => bias.total() > band * DISTURBED_SHARE,
             _ => false,
         };
+        let unstable = load >= 1.0 && !matches!(kind, Kind::Mm1k | Kind::Saturation);
+        if unstable && !disturbed {
+            return Err(JudgeError::Unstable { load });
+        }
+        let rows = warmup..events.len();
+        let relaxation = relaxation(&subject, load, realized.cs2);
+        let cuts = match kind {
+            Kind::Saturation => Cuts { how: Grouping::Whole, rows: vec![rows.start, rows.end] },
+            _ => {
+                let empty = walk.empty(next.as_ref());
+                Cuts::of(rows, relaxation, |row| empty[row])
+            }
+        };
+        let groups = groups(&walk, next.as_ref(), &cuts, parameters.classes.len());
         Ok(Self {
             parameters,
             subject,
@@ -299,6 +308,7 @@ impl<'a> Case<'a> {
             stalls,
             bias,
             disturbed,
+            unstable,
             walk,
             own,
             next,
@@ -312,7 +322,8 @@ impl<'a> Case<'a> {
     /// About so many messages would decide, if there are no groups to say it better.
     fn messages_needed(&self) -> u64 {
         let load = self.realized.load;
-        let batches = 100.0 * relaxation_messages(load, self.subject.capacity);
+        let relaxation = relaxation(&self.subject, load, self.realized.cs2);
+        let batches = GROUPS as f64 * GROUP_RELAXATIONS * relaxation;
         let batches = if batches.is_finite() { batches as u64 } else { 0 };
         let needed =
             messages_to_decide(load, self.band).max(batches).max(2 * self.walk.events.len() as u64);
@@ -346,6 +357,9 @@ impl<'a> Case<'a> {
         checks.iter().for_each(|check| findings.check(check));
         inputs.iter().for_each(|test| findings.input(test, self.disturbed));
         findings.points(&points, self.disturbed);
+        if self.unstable {
+            findings.overwhelmed(self.realized.load);
+        }
         self.notes(&mut findings, source_late);
         let (verdict, because) = findings.conclude();
         let lateness = self.walk.lateness();
@@ -539,6 +553,17 @@ impl<'a> Case<'a> {
             Some(_) => {}
         }
     }
+}
+
+/// Messages after which a queue has forgotten how it was: of c servers no less than are in service, and longer in proportion
+/// to the mean rest of a service where these vary.
+fn relaxation(subject: &Subject, load: f64, cs2: f64) -> f64 {
+    let variable = match subject.kind {
+        Kind::Mg1 | Kind::Priority => f64::midpoint(1.0, cs2).max(1.0),
+        _ => 1.0,
+    };
+    let in_service = load * f64::from(subject.servers);
+    (variable * relaxation_messages(load, subject.capacity)).max(in_service)
 }
 
 /// sum d^2 / (2 T s c) of each witness.

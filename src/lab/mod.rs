@@ -11,6 +11,16 @@
 //! path (what a perfect queue would have made of the very same arrivals and services: no chance in it), and the path
 //! against the law at the rates that the run really had (chance, and the machine's stalls).
 //!
+//! | file of the judging half | is |
+//! |---|---|
+//! | `event`, `parameters` | the two files of a run, and what no honest file fails |
+//! | `path`, `walk` | the own path, hand-offs, who was there when, sums of groups |
+//! | `interval` | groups, jackknife, Student's t |
+//! | `law` | which law a kind is held against |
+//! | `distribution` | P(N = n), P(W > t), and tests of what came in |
+//! | `judge`, `verdict`, `judgement` | all of it together, the sentence, the values |
+//! | `draw`, `simulate` | chance, and exact queues to test the judge with |
+//!
 //! # Symbols
 //!
 //! As in [`crate::model`]: lambda arrivals a second, s the mean service, mu = 1/s, rho = lambda s / c of c servers, K the

@@ -122,6 +122,12 @@ impl Findings {
         ));
     }
 
+    /// The machine took so much that the queue had no steady state: disturbed, and no law was compared with.
+    pub fn overwhelmed(&mut self, load: f64) {
+        let why = format!("rho was {load:.3} in this run: no steady state to compare with");
+        self.all.push((Verdict::Disturbed, why));
+    }
+
     /// Something to be said whatever the verdict.
     pub fn note(&mut self, note: String) {
         self.notes.push(note);

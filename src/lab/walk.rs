@@ -217,3 +217,61 @@ pub fn groups(walk: &Walk<'_>, next: Option<&Walk<'_>>, cuts: &Cuts, classes: us
 fn seconds(ns: u64) -> f64 {
     ns as f64 * 1e-9
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::{Grouping, Served};
+
+    fn row(intended_ns: u64, arrival_ns: u64, start_ns: u64, end_ns: u64) -> Event {
+        let served = Some(Served { start_ns, end_ns });
+        Event { intended_ns, arrival_ns, served, drawn_ns: None, class: None }
+    }
+
+    /// By hand: gaps of 100, 100, 200 ns after the warm-up row, services of 50, 100 and 30, one refused.
+    #[test]
+    fn the_moments_of_a_small_run_are_those_of_hand() {
+        let refused = Event { served: None, ..row(300, 300, 0, 0) };
+        let rows =
+            [row(100, 101, 110, 120), row(200, 200, 210, 260), refused, row(500, 510, 510, 610)];
+        let walk = Walk::of(&rows, Kind::Mm1k, 1);
+        let realized = walk.realized(1).expect("time passes");
+        let near =
+            |found: f64, by_hand: f64| assert!((found / by_hand - 1.0).abs() < 1e-12, "{found}");
+        near(realized.arrival_per_s, 3.0 / 400e-9);
+        near(realized.service_per_s, 2.0 / 150e-9);
+        near(realized.load, 3.0 / 400.0 * 75.0);
+        near(realized.ca2, (60_000.0 / 3.0) / (400.0 / 3.0_f64).powi(2) - 1.0);
+        near(realized.cs2, 6_250.0 / (75.0 * 75.0) - 1.0);
+        near(realized.throughput_per_s, 1.0 / 350e-9);
+        near(realized.refused, 1.0 / 3.0);
+        near(realized.run_s, 410e-9);
+        assert_eq!(walk.refused(), 1);
+        assert_eq!(walk.found_at(1), (0, 0), "one is the whole of K");
+        assert_eq!(walk.found_at(2), (0, 1), "refused with nobody there");
+        assert_eq!(walk.empty(None), [true, true, true, true]);
+    }
+
+    #[test]
+    fn the_sums_of_a_group_are_those_of_its_rows() {
+        let rows = [
+            row(100, 101, 110, 120),
+            row(200, 200, 210, 260),
+            row(220, 230, 261, 361),
+            row(500, 510, 512, 600),
+        ];
+        let walk = Walk::of(&rows, Kind::Mm1, 1);
+        let cuts = Cuts { how: Grouping::Empty, rows: vec![1, 3, 4] };
+        let sums = groups(&walk, None, &cuts, 0);
+        let ns = |s: f64| (s * 1e9).round() as u64;
+        let [first, second] = &sums[..] else { panic!("two groups") };
+        assert_eq!((first.arrived, first.refused, ns(first.gaps_s)), (2.0, 0.0, 120));
+        assert_eq!(
+            (ns(first.services_s), ns(first.sojourns_s), ns(first.intended_s)),
+            (150, 191, 201)
+        );
+        assert_eq!(ns(first.path_s), 50 + 120);
+        assert_eq!((first.wakes, ns(first.wakes_s)), (1.0, 10));
+        assert_eq!((ns(second.gaps_s), ns(second.sojourns_s), ns(second.path_s)), (280, 90, 88));
+    }
+}
