@@ -73,7 +73,7 @@ pub enum Failure {
     Experiment(#[from] ExperimentError),
     /// A run that failed.
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(Box<RunError>),
     /// Events that can be no run's.
     #[error("{}: {source}", file.display())]
     Events {
@@ -131,6 +131,12 @@ pub enum Failure {
     Start(io::Error),
 }
 
+impl From<RunError> for Failure {
+    fn from(source: RunError) -> Self {
+        Self::Run(Box::new(source))
+    }
+}
+
 impl Failure {
     /// The exit code.
     pub fn code(&self) -> u8 {
@@ -138,7 +144,8 @@ impl Failure {
             // The files are in order; what they tell of is no steady state.
             Self::Judge(JudgeError::Unstable { .. }) => FINDING,
             Self::Input { .. } | Self::LineTooLong { .. } | Self::Demo(_) => BAD_INPUT,
-            Self::Experiment(_) | Self::Run(RunError::Experiment(_)) => BAD_INPUT,
+            Self::Experiment(_) => BAD_INPUT,
+            Self::Run(source) if matches!(**source, RunError::Experiment(_)) => BAD_INPUT,
             Self::Events { .. } | Self::Parameters { .. } | Self::Judge(_) => BAD_INPUT,
             Self::Publish {
                 source: PublishError::Topic { .. } | PublishError::TooLarge { .. },

@@ -1,14 +1,14 @@
 //! The command line `millstream`: publish, consume and relay messages of a queue in a directory, and look at it; show a
-//! queue at work, plan one, and hold the engine against theory.
+//! queue at work, and hold the engine against theory.
 //!
 //! One file a command, or one folder. What they share: the input cut into lines (`input`), standard output (`output`), what ends a
 //! run early (`control`), the work on a message (`work`), what is kept (`keep`) and how durable (`durability`), progress
-//! (`progress`), rates, shares and targets (`quantity`), and failures with their exit codes (`failure`).
+//! (`progress`), rates and shares (`quantity`), and failures with their exit codes (`failure`).
 //!
 //! | exit code | means |
 //! | --- | --- |
 //! | 0 | done, or ended cleanly by Ctrl-C, SIGTERM, or a reader that closed the pipe |
-//! | 1 | done, with a finding: damage; messages that went to the dead letters; a target that nothing meets; a law that does not hold, or of which nothing can be said; counts that do not add up |
+//! | 1 | done, with a finding: damage; messages that went to the dead letters; a law that does not hold, or of which nothing can be said; counts that do not add up |
 //! | 2 | usage, or bad input |
 //! | 3 | the directory is in use by another process |
 //! | 4 | the directory or the disk cannot be used, or the queue is full |
@@ -46,8 +46,8 @@ use std::time::Duration;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or ended cleanly by Ctrl-C, SIGTERM or a closed pipe
-  1  done, with a finding: damage, messages that went to the dead letters, a target that nothing
-     meets, a law that does not hold or of which nothing can be said, counts that do not add up
+  1  done, with a finding: damage, messages that went to the dead letters, a law that does not
+     hold or of which nothing can be said, counts that do not add up
   2  usage, or bad input
   3  DIR is in use by another process
   4  DIR or the disk cannot be used, or is full";
@@ -56,8 +56,7 @@ Exit codes:
 ///
 /// DIR is a queue: a log of all messages, with what each subscription has settled. One process at a time has it
 /// open; peek, stat, inspect and backup look at it beside that one. A message is the bytes of a line, without its newline.
-/// demo, plan and lab need no queue: they show one at work, say how many workers one needs, and hold the engine against
-/// queueing theory.
+/// demo and lab need no queue: they show one at work, and hold the engine against queueing theory.
 #[derive(Parser)]
 #[command(name = "millstream", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {

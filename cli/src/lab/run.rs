@@ -149,7 +149,7 @@ pub fn run(args: &Args, json: bool) -> Result<Outcome, Failure> {
     let asked = experiment.clone();
     let work = move || {
         let progress = Progress::run(asked.messages);
-        asked.run(&mut |at| progress.left(at.offered, at.remaining))
+        asked.run(&mut |at| progress.left(at.offered, at.remaining)).map_err(Failure::from)
     };
     let done = until_stopped("lab", &control, &events, work)?;
     if let Some(scratch) = scratch {
