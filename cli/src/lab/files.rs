@@ -150,11 +150,8 @@ impl Outlet {
 /// `run.csv` has its second stage in `run-2.csv`.
 fn second_of(path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let second = path.with_file_name(format!("{stem}-2"));
-    match path.extension() {
-        Some(extension) => second.with_extension(extension),
-        None => second,
-    }
+    let extension = path.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+    path.with_file_name(format!("{stem}-2{}", extension.unwrap_or_default()))
 }
 
 fn write(path: &Path, file: File, events: &[Event]) -> Result<(), Failure> {
