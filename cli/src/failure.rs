@@ -5,6 +5,7 @@ use crate::output::OutputError;
 use millstream::lab::suite::SuiteError;
 use millstream::lab::{EventError, ExperimentError, JudgeError, ParametersError, RunError};
 use millstream::log::LogError;
+use millstream::model::ModelError;
 use millstream::{OpenError, PublishError, QueueError};
 use std::io;
 use std::path::PathBuf;
@@ -68,6 +69,9 @@ pub enum Failure {
     /// No demo with these options.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// The theory has no answer.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// No run with these options.
     #[error(transparent)]
     Experiment(#[from] ExperimentError),
@@ -141,6 +145,13 @@ impl Failure {
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
+            // The question is in order; the answer is that it cannot be.
+            Self::Model(
+                ModelError::Unattainable { .. }
+                | ModelError::ServersMax { .. }
+                | ModelError::Unstable { .. },
+            ) => FINDING,
+            Self::Model(_) => BAD_INPUT,
             // The files are in order; what they tell of is no steady state.
             Self::Judge(JudgeError::Unstable { .. }) => FINDING,
             Self::Input { .. } | Self::LineTooLong { .. } | Self::Demo(_) => BAD_INPUT,

@@ -11,6 +11,7 @@ mod demo;
 mod keep;
 mod lab;
 mod look;
+mod plan;
 mod round_trip;
 mod stop;
 mod suite;
