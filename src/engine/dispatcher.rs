@@ -237,6 +237,14 @@ impl Dispatcher {
         self.shared.table.store(Arc::new(table));
     }
 
+    /// How many handlers the subscription of `source` has, and how many workers they may hold.
+    pub(crate) fn seats(&self, source: &Arc<dyn Source>) -> Option<(usize, usize)> {
+        let table = self.shared.table.load();
+        let attached = table.iter().flatten().find(|each| Arc::ptr_eq(&each.source, source))?;
+        let handlers = attached.members.load().len();
+        Some((handlers, if handlers == 0 { 0 } else { attached.concurrency }))
+    }
+
     /// Is the calling thread one of the workers?
     pub(crate) fn is_inside(&self) -> bool {
         self.thread_ids.contains(&thread::current().id())

@@ -14,6 +14,9 @@
 mod config;
 mod dispatcher;
 mod durable;
+mod forecast;
+#[cfg(test)]
+mod forecast_simulated;
 mod retry;
 mod roster;
 mod subscriber;
@@ -21,6 +24,7 @@ mod subscriber;
 pub use config::{BUFFER_MAX, Config, WORKERS_MAX};
 pub use dispatcher::Handler;
 pub use durable::Durable;
+pub use forecast::{Drift, DriftCause, Forecast};
 pub use subscriber::Subscriber;
 
 use crate::error::{OpenError, PublishError, QueueError};
@@ -34,6 +38,7 @@ use crate::queue::{
 };
 use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use dispatcher::Dispatcher;
+use forecast::{Forecaster, Seats};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -53,6 +58,7 @@ struct Inner {
     dispatcher: Dispatcher,
     workers: usize,
     closing: AtomicBool,
+    forecaster: Forecaster,
 }
 
 impl Engine {
@@ -73,7 +79,9 @@ impl Engine {
         let dispatcher = Dispatcher::start(Arc::clone(&context), workers)
             .map_err(|source| OpenError::Thread { source: Arc::new(source) })?;
         let closing = AtomicBool::new(false);
-        Ok(Self { inner: Arc::new(Inner { queue, context, dispatcher, workers, closing }) })
+        let forecaster = Forecaster::default();
+        let inner = Inner { queue, context, dispatcher, workers, closing, forecaster };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Publishes a message: every matching subscription gets it, or, where one is full, none.
@@ -197,6 +205,7 @@ impl Engine {
             storage: self.inner.queue.storage(),
             snapshot,
             durability: self.inner.queue.durability(),
+            forecasts: self.inner.forecasts(),
         }
     }
 
@@ -243,6 +252,17 @@ impl Engine {
 }
 
 impl Inner {
+    fn forecasts(&self) -> Vec<Forecast> {
+        let seats = self.queue.sources().into_iter().map(|source| {
+            let (handlers, workers) = self.dispatcher.seats(&source).unwrap_or_default();
+            let pullers = source.signal().members().saturating_sub(handlers);
+            Seats { source, workers, pullers }
+        });
+        let seats: Vec<Seats> = seats.collect();
+        let Context { recorder, clock, .. } = &*self.context;
+        self.forecaster.forecasts(recorder, &seats, self.workers, clock.now_ns())
+    }
+
     fn count_published(&self, messages: u64, accepted: bool) {
         let event = if accepted { Event::Published } else { Event::Refused };
         self.context.recorder.count(0, event, messages);
@@ -364,12 +384,20 @@ pub struct Stats {
     pub storage: Option<StorageStats>,
     /// How far everything is on its way to the disk, and whether a sync has failed; none for a memory queue.
     pub durability: Option<DurabilityStats>,
+    /// What queueing theory expects of each subscription that had traffic in the last two minutes, beside what it does.
+    /// Asking for statistics is what raises and clears a [`Drift`].
+    pub forecasts: Vec<Forecast>,
 }
 
 impl Stats {
     /// How many deliveries and held messages are unsettled.
     pub fn queue_size(&self) -> u64 {
         self.depth.total()
+    }
+
+    /// The forecast for the subscription with that name; `None` if it has had no traffic in the last two minutes.
+    pub fn forecast(&self, subscription: &str) -> Option<&Forecast> {
+        self.forecasts.iter().find(|each| each.subscription == subscription)
     }
 
     /// Rates since the engine was opened.
