@@ -208,7 +208,7 @@ impl Queueing {
         let cs2_error_s = share(service.cv2() * (8.0 / messages as f64).sqrt());
         let error_s = ca2_error_s.hypot(cs2_error_s).hypot(setup_error_s);
         let sampling = sampling(&queue, messages);
-        Some(Predicted { waiting_s: queueing_s + setup_s, error_s, least_s: least_s, sampling })
+        Some(Predicted { waiting_s: queueing_s + setup_s, error_s, least_s, sampling })
     }
 
     /// What waking adds to the wait, and its error.

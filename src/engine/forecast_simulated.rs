@@ -33,13 +33,16 @@ impl Draw {
     }
 }
 
+/// Seconds, drawn, given the time or another fact.
+type Drawn<F> = Box<dyn FnMut(&mut Draw, F) -> f64>;
+
 /// A queue to play: what comes when, and how long it takes.
 struct Played {
     servers: usize,
-    arrive: Box<dyn FnMut(&mut Draw, f64) -> f64>,
-    serve: Box<dyn FnMut(&mut Draw, f64) -> f64>,
+    arrive: Drawn<f64>,
+    serve: Drawn<f64>,
     /// From when it could start to when it does; was its server idle?
-    held_up: Box<dyn FnMut(&mut Draw, bool) -> f64>,
+    held_up: Drawn<bool>,
 }
 
 /// Poisson arrivals at `load`, exponential services of `service_s`, nothing in between.

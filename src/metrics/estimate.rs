@@ -24,30 +24,18 @@
 //! | hand-off | end of a message to the start of the next, if that had come by then | the same |
 //! | busy | all attempts' time in handlers | |
 //!
-//! # Orderings
-//!
-//! The swap of the last arrival is \[relaxed\]: it is a number by itself.
-//!
 //! # Limits
 //!
 //! Durations saturate nowhere below 2^64 ns, sums nowhere below 2^128. A clock that runs backwards makes durations of 0
-//! and falls into an older part, or is left out. [`FLOW_SHARDS_MAX`] pairs of a worker and a subscription are
-//! kept, about 8 KB each; subscriptions beyond have no estimates.
+//! and falls into an older part, or is left out. `FLOW_SHARDS_MAX` pairs of a worker and a subscription are kept, about
+//! 8 KB each; subscriptions beyond have no estimates.
 //!
 //! Source: index of dispersion: D. R. Cox and P. A. W. Lewis, "The Statistical Analysis of Series of Events" (1966); as the
 //! variability that a queue feels: W. Whitt, "Approximating a point process by a renewal process", Operations Research 30
 //! (1982). Successive differences: J. von Neumann, Annals of Mathematical Statistics 12 (1941).
 
-use super::Times;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
-use crossbeam_utils::CachePadded;
+use super::trace::{CELLS, GAP_NS_MAX, Moments, PARTS, STEP_BITS, Span, Sums, Trace};
 
-/// How many parts a window has.
-pub const PARTS: usize = 16;
-/// How many cells a window has.
-pub const CELLS: usize = PARTS * PARTS;
-/// How many pairs of a worker and a subscription are kept in a recorder.
-pub const FLOW_SHARDS_MAX: usize = 16_384;
 /// How many arrivals a cell must have, on average, for ca2 to be taken from the gaps.
 pub const GAPS_PER_CELL_MIN: f64 = 30.0;
 /// The dispersion is taken from groups of cells that have as many arrivals as this on average, if there are such.
@@ -58,34 +46,6 @@ const COUNT_MIN: f64 = 4.0;
 const GROUPS_MIN: usize = 24;
 /// The parts with messages that a standard error takes.
 const ERROR_PARTS_MIN: usize = 8;
-
-const STEP_BITS: u32 = 4;
-/// A part of the short and of the long window is 2^this nanoseconds.
-const PART_BITS: [u32; 2] = [29, 33];
-const _: () = assert!(1 << STEP_BITS == PARTS);
-const _: () = assert!(PART_BITS[0] + STEP_BITS == PART_BITS[1]);
-/// The longest gap that is one: a cell of the short window.
-const GAP_NS_MAX: u64 = 1 << (PART_BITS[0] - STEP_BITS);
-
-/// How far back to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Span {
-    /// The last 8 to 8.6 seconds.
-    Short,
-    /// The last 129 to 137 seconds.
-    Long,
-}
-
-impl Span {
-    fn part_bits(self) -> u32 {
-        PART_BITS[self as usize]
-    }
-
-    /// The length of one of its 256 cells in seconds.
-    pub fn cell_s(self) -> f64 {
-        (1_u64 << (self.part_bits() - STEP_BITS)) as f64 * 1e-9
-    }
-}
 
 /// A subscription's traffic over a window that ends now. Times in seconds.
 ///
@@ -151,211 +111,6 @@ impl Estimates {
         let served_per_s = self.messages as f64 / self.window_s.max(f64::MIN_POSITIVE);
         let growth = if served_per_s > 0.0 { self.arrival_per_s / served_per_s } else { 1.0 };
         (self.busy_mean + turns_per_s * self.handoff_mean_s) * growth / servers.max(1) as f64
-    }
-}
-
-/// A sum and a sum of squares, in nanoseconds.
-#[derive(Debug, Clone, Copy, Default)]
-struct Moments {
-    count: u64,
-    sum: u128,
-    squares: u128,
-}
-
-impl Moments {
-    #[inline]
-    fn add(&mut self, ns: u64) {
-        let wide = u128::from(ns);
-        self.count += 1;
-        self.sum = self.sum.saturating_add(wide);
-        self.squares = self.squares.saturating_add(wide * wide);
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.sum = self.sum.saturating_add(other.sum);
-        self.squares = self.squares.saturating_add(other.squares);
-    }
-
-    fn mean_s(&self) -> f64 {
-        self.sum as f64 / self.count.max(1) as f64 * 1e-9
-    }
-
-    fn square_mean_s2(&self) -> f64 {
-        self.squares as f64 / self.count.max(1) as f64 * 1e-18
-    }
-
-    /// With n - 1 in the denominator; 0 for fewer than two.
-    fn variance_s2(&self) -> f64 {
-        let count = self.count as f64;
-        if self.count < 2 {
-            return 0.0;
-        }
-        let mean = self.mean_s();
-        ((self.square_mean_s2() - mean * mean) * count / (count - 1.0)).max(0.0)
-    }
-
-    /// Variance over the square of the mean; 0 without a mean.
-    fn scv(&self) -> f64 {
-        let mean = self.mean_s();
-        if mean > 0.0 { self.variance_s2() / (mean * mean) } else { 0.0 }
-    }
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    others: u64,
-    longest_ns: u64,
-    busy_ns: u128,
-    waiting: Moments,
-    service: Moments,
-    setup: Moments,
-    handoff: Moments,
-    gap: Moments,
-}
-
-impl Sums {
-    fn merge(&mut self, other: &Self) {
-        self.others += other.others;
-        self.longest_ns = self.longest_ns.max(other.longest_ns);
-        self.busy_ns = self.busy_ns.saturating_add(other.busy_ns);
-        self.waiting.merge(&other.waiting);
-        self.service.merge(&other.service);
-        self.setup.merge(&other.setup);
-        self.handoff.merge(&other.handoff);
-        self.gap.merge(&other.gap);
-    }
-}
-
-/// A part of a window: which one it is, counted from the recorder's beginning, and what happened in it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Part {
-    number: u64,
-    sums: Sums,
-    arrivals: [u32; PARTS],
-}
-
-impl Part {
-    fn arrived(&self) -> u32 {
-        self.arrivals.iter().fold(0, |sum, count| sum.saturating_add(*count))
-    }
-}
-
-/// What a worker adds for one attempt.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Attempt {
-    pub(super) times: Times,
-    /// Is it the message's first, and did the message come after counting began?
-    pub(super) counts: bool,
-    pub(super) gap_ns: Option<u64>,
-    /// When the worker laid down the last one, if it is one that does nothing else.
-    pub(super) last_end_ns: Option<u64>,
-}
-
-/// What one worker did for one subscription.
-#[derive(Debug, Clone)]
-pub(super) struct Trace {
-    /// The number of the flow; another's traces are nothing to it.
-    owner: u64,
-    levels: [[Part; PARTS]; 2],
-}
-
-impl Trace {
-    pub(super) fn new(owner: u64) -> Self {
-        Self { owner, levels: [[Part::default(); PARTS]; 2] }
-    }
-
-    pub(super) fn owner(&self) -> u64 {
-        self.owner
-    }
-
-    /// Adds an attempt; `origin_ns` is the recorder's beginning.
-    #[inline]
-    pub(super) fn add(&mut self, origin_ns: u64, attempt: &Attempt) {
-        let Times { arrival_ns, start_ns, end_ns } = attempt.times;
-        let now = end_ns.saturating_sub(origin_ns) >> PART_BITS[0];
-        let service_ns = end_ns.saturating_sub(start_ns);
-        let Some(part) = self.part(now) else { return };
-        let sums = &mut part.sums;
-        sums.busy_ns = sums.busy_ns.saturating_add(u128::from(service_ns));
-        if !attempt.counts {
-            sums.others += 1;
-            return;
-        }
-        let waiting_ns = start_ns.saturating_sub(arrival_ns);
-        sums.longest_ns = sums.longest_ns.max(end_ns.saturating_sub(arrival_ns));
-        sums.waiting.add(waiting_ns);
-        sums.service.add(service_ns);
-        match attempt.last_end_ns {
-            Some(last_end_ns) if last_end_ns <= arrival_ns => sums.setup.add(waiting_ns),
-            Some(last_end_ns) => sums.handoff.add(start_ns.saturating_sub(last_end_ns)),
-            None => {}
-        }
-        if let Some(gap_ns) = attempt.gap_ns.filter(|gap_ns| *gap_ns < GAP_NS_MAX) {
-            sums.gap.add(gap_ns);
-        }
-        let cell = arrival_ns.saturating_sub(origin_ns) >> (PART_BITS[0] - STEP_BITS);
-        let (number, at) = (cell >> STEP_BITS, cell as usize % PARTS);
-        if number == now {
-            part.arrivals[at] = part.arrivals[at].saturating_add(1);
-        } else {
-            self.count_earlier(number, at);
-        }
-    }
-
-    /// The short window's part with that number, begun if it is new; `None` if time ran backwards beyond it.
-    #[inline]
-    fn part(&mut self, number: u64) -> Option<&mut Part> {
-        let at = number as usize % PARTS;
-        let held = self.levels[0][at].number;
-        if held != number {
-            let ahead = held.saturating_sub(number);
-            if 0 < ahead && ahead < CELLS as u64 {
-                return None;
-            }
-            self.turn(at, number);
-        }
-        Some(&mut self.levels[0][at])
-    }
-
-    /// The place `at` of the short window gets a new part; the old one becomes a cell of the long window.
-    #[cold]
-    fn turn(&mut self, at: usize, number: u64) {
-        let fresh = Part { number, ..Part::default() };
-        let left = std::mem::replace(&mut self.levels[0][at], fresh);
-        // One from beyond the new one is of a clock that was set back.
-        if left.number < number
-            && let Some(part) = self.long_part(left.number >> STEP_BITS)
-        {
-            let cell = &mut part.arrivals[left.number as usize % PARTS];
-            *cell = cell.saturating_add(left.arrived());
-            part.sums.merge(&left.sums);
-        }
-    }
-
-    /// The long window's part with that number; `None` if it has been left behind.
-    fn long_part(&mut self, number: u64) -> Option<&mut Part> {
-        let part = &mut self.levels[1][number as usize % PARTS];
-        if part.number < number {
-            *part = Part { number, ..Part::default() };
-        }
-        (part.number == number).then_some(part)
-    }
-
-    /// Counts an arrival in a part that is not the newest.
-    fn count_earlier(&mut self, number: u64, cell: usize) {
-        let part = &mut self.levels[0][number as usize % PARTS];
-        if part.number < number {
-            self.turn(number as usize % PARTS, number);
-        }
-        let part = &mut self.levels[0][number as usize % PARTS];
-        let count = if part.number == number {
-            &mut part.arrivals[cell]
-        } else {
-            let Some(part) = self.long_part(number >> STEP_BITS) else { return };
-            &mut part.arrivals[number as usize % PARTS]
-        };
-        *count = count.saturating_add(1);
     }
 }
 
@@ -611,95 +366,9 @@ fn change(older: &Moments, newer: &Moments) -> (f64, f64) {
     (ratio, ratio * (relative(older) + relative(newer)).sqrt())
 }
 
-/// The places for flows in a recorder's shards.
-#[derive(Debug)]
-pub(super) struct Slots {
-    state: Mutex<Free>,
-}
-
-#[derive(Debug)]
-struct Free {
-    given_back: Vec<usize>,
-    next: usize,
-    max: usize,
-    flows: u64,
-}
-
-impl Slots {
-    pub(super) fn new(shards: usize) -> Arc<Self> {
-        let max = FLOW_SHARDS_MAX / shards;
-        let free = Free { given_back: Vec::new(), next: 0, max, flows: 0 };
-        Arc::new(Self { state: Mutex::new(free) })
-    }
-
-    pub(super) fn open(self: &Arc<Self>, opened_ns: u64) -> Flow {
-        let mut free = self.state.lock();
-        free.flows += 1;
-        let slot = match free.given_back.pop() {
-            None if free.next < free.max => {
-                free.next += 1;
-                Some(free.next - 1)
-            }
-            reused => reused,
-        };
-        Flow {
-            number: free.flows,
-            slot,
-            opened_ns,
-            last_arrival_ns: CachePadded::new(AtomicU64::new(0)),
-            slots: Arc::clone(self),
-        }
-    }
-}
-
-/// A subscription, to a recorder: under this its traffic is counted. Dropped, its place is another's.
-#[derive(Debug)]
-pub struct Flow {
-    /// Never given twice.
-    pub(super) number: u64,
-    pub(super) slot: Option<usize>,
-    opened_ns: u64,
-    last_arrival_ns: CachePadded<AtomicU64>,
-    slots: Arc<Slots>,
-}
-
-impl Flow {
-    /// Is a message that came at `arrival_ns` and is handed out for the `attempt`-th time one that counts?
-    #[inline]
-    pub fn counts(&self, arrival_ns: u64, attempt: u32) -> bool {
-        attempt <= 1 && self.opened_ns <= arrival_ns
-    }
-
-    /// The next message, by the order of the pulls, came at `arrival_ns`: how long after the one before?
-    #[inline]
-    pub fn gap_ns(&self, arrival_ns: u64) -> Option<u64> {
-        self.slot?;
-        let last_ns = self.last_arrival_ns.swap(arrival_ns, Ordering::Relaxed); // [relaxed]
-        (0 < last_ns).then(|| arrival_ns.saturating_sub(last_ns))
-    }
-
-    /// A number that no other flow of the recorder has had.
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// When counting began, in nanoseconds of the recorder's clock.
-    pub fn opened_ns(&self) -> u64 {
-        self.opened_ns
-    }
-}
-
-impl Drop for Flow {
-    fn drop(&mut self) {
-        if let Some(slot) = self.slot {
-            self.slots.state.lock().given_back.push(slot);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Recorder;
+    use super::super::{FLOW_SHARDS_MAX, Flow, Recorder, Times};
     use super::*;
 
     const MS: u64 = 1_000_000;
