@@ -41,6 +41,7 @@ mod engine;
 /// In a model: who is woken, and nothing else of the engine.
 #[cfg(any(loom, shuttle))]
 pub(crate) mod engine {
+    pub mod crew;
     pub mod roster;
 }
 #[cfg(not(any(loom, shuttle)))]
@@ -128,6 +129,7 @@ pub struct Refused;
 /// What the model checkers see: loom all of it, shuttle the ring and the event count.
 #[cfg(any(loom, shuttle))]
 pub mod modelled {
+    pub use crate::engine::crew::Crew;
     pub use crate::engine::roster::Roster;
     pub use crate::event::{EventCount, Key, TaskKey};
     #[cfg(loom)]

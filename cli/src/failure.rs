@@ -1,5 +1,6 @@
 //! What a command comes to: good, a finding, or a failure, each failure with its words and its exit code.
 
+use crate::demo::DemoError;
 use crate::output::OutputError;
 use millstream::log::LogError;
 use millstream::{OpenError, PublishError, QueueError};
@@ -50,6 +51,20 @@ pub enum Failure {
         /// Why.
         source: PublishError<()>,
     },
+    /// The queue refused a message of the demo.
+    #[error("message {number} was refused: {source}")]
+    Offer {
+        /// Its number, from 0.
+        number: u64,
+        /// Why.
+        source: PublishError<()>,
+    },
+    /// A temporary directory cannot be made or removed.
+    #[error("the temporary directory: {0}")]
+    TempDir(io::Error),
+    /// No demo with these options.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// The queue cannot be opened.
     #[error("{}: {source}", dir.display())]
     Open {
@@ -81,7 +96,7 @@ impl Failure {
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Input { .. } | Self::LineTooLong { .. } => BAD_INPUT,
+            Self::Input { .. } | Self::LineTooLong { .. } | Self::Demo(_) => BAD_INPUT,
             Self::Publish {
                 source: PublishError::Topic { .. } | PublishError::TooLarge { .. },
                 ..

@@ -15,6 +15,7 @@
 mod backup;
 mod consume;
 mod control;
+mod demo;
 mod durability;
 mod failure;
 mod input;
@@ -25,6 +26,7 @@ mod peek;
 mod progress;
 mod publish;
 mod purge;
+mod quantity;
 mod relay;
 mod repair;
 mod stat;
@@ -73,6 +75,7 @@ enum Command {
     Repair(repair::Args),
     Backup(backup::Args),
     Inspect(inspect::Args),
+    Demo(demo::Args),
 }
 
 fn main() -> ExitCode {
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Repair(args) => repair::run(&args, cli.json),
         Command::Backup(args) => backup::run(&args, cli.json),
         Command::Inspect(args) => inspect::run(&args, cli.json),
+        Command::Demo(args) => demo::run(&args, cli.json),
     };
     let code = match outcome {
         Ok(Outcome::Good) => 0,

@@ -115,6 +115,12 @@ pub fn short(ns: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// A duration in seconds for people, as [`short`].
+pub fn seconds(seconds: f64) -> String {
+    // A float that is out of range becomes the nearest integer, and NaN none.
+    short((seconds * 1e9).round() as u64)
+}
+
 /// `count` with its noun, which is regular.
 pub fn counted(count: u64, noun: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };

@@ -94,6 +94,43 @@ impl Progress {
     }
 }
 
+/// A line about something that lasts a known time and is to be watched: shown from the start.
+pub struct Live {
+    bar: Option<ProgressBar>,
+}
+
+impl Live {
+    /// It lasts so long.
+    pub fn of(span: Duration) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = hidden(Some(millis(span)), "{bar:20} {eta} left  {wide_msg}");
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar
+        });
+        Self { bar }
+    }
+
+    /// After that time the line is what `text` says; it is not asked if nobody sees it.
+    pub fn say(&self, elapsed: Duration, text: impl FnOnce() -> String) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(millis(elapsed));
+            bar.set_message(text());
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {

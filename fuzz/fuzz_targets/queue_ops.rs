@@ -7,9 +7,11 @@ use libfuzzer_sys::fuzz_target;
 use millstream::{Batch, Config, Delivery, Engine, Subscriber, Subscription};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NAMES: [&str; 2] = ["one", "two"];
+/// Longer than any write.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Retries never run out: a dead letter would be another queue's matter.
 const RETRIES_MAX: u32 = 1_000_000;
 
@@ -92,7 +94,9 @@ impl<'a> Queue<'a> {
     fn pull(&mut self, which: usize) {
         let (model, hands) = (&mut self.models[which], &mut self.hands[which]);
         let free = model.unsettled.len() - hands.len();
-        match self.subscribers[which].try_recv().expect("the log can be read") {
+        // What waits behind a settlement that a worker is just writing comes as soon as that is written.
+        let patience = if free == 0 || hands.len() >= 64 { Duration::ZERO } else { PATIENCE };
+        match self.subscribers[which].recv_timeout(patience).expect("the log can be read") {
             None => {
                 assert!(free == 0 || hands.len() >= 64, "{free} messages are ready, and none comes")
             }
@@ -147,12 +151,20 @@ impl<'a> Queue<'a> {
         (self.engine, self.subscribers) = open(self.dir);
     }
 
+    /// The depths are the model's: at once, or as soon as what a worker is just writing is written.
     fn check(&self) {
-        for (which, name) in NAMES.iter().enumerate() {
+        let began = Instant::now();
+        let found = |name: &str| {
             let depth = self.engine.stats().depth;
-            let found =
-                depth.subscriptions.iter().find(|each| each.name == *name).expect("it is there");
-            assert_eq!(found.depth.total(), self.models[which].unsettled.len() as u64, "{name}");
+            let mut found = depth.subscriptions.iter().filter(|each| each.name == name);
+            found.next().expect("it is there").depth.total()
+        };
+        for (model, name) in self.models.iter().zip(NAMES) {
+            let expected = model.unsettled.len() as u64;
+            while found(name) != expected && began.elapsed() < PATIENCE {
+                std::thread::yield_now();
+            }
+            assert_eq!(found(name), expected, "{name}");
         }
     }
 }

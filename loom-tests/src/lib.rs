@@ -14,6 +14,7 @@
 //! | `tests/shutdown.rs` | the channel: blocking ends, deadlines, disconnection on either side |
 //! | `tests/line.rs` | the memory kind: looking without taking, the end of a line, credits |
 //! | `tests/roster.rs` | the workers' roster: no message without somebody who looks, none behind a long handler |
+//! | `tests/crew.rs` | adaptive workers: who parks, who is called, who is told that all are at work |
 //! | `tests/commit.rs` | the log's tail: reserve, commit, help, refuse, the prepared end |
 //! | `tests/prepare.rs` | the log prepared ahead of its writers: rung for, waited for, refused, ended |
 //! | `tests/window.rs` | a persistent subscription: who is woken for a message, behind a gap, for room |

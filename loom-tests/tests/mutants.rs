@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 mod batch;
 #[path = "commit.rs"]
 mod commit;
+#[path = "crew.rs"]
+mod crew;
 #[path = "direct.rs"]
 mod direct;
 #[path = "event.rs"]
@@ -86,6 +88,19 @@ const MUTANTS: &[(&str, &str)] = &[
     ("W_sleep", "roster::a_message_is_found"),
     ("W2_call", "roster::a_long_handler"),
     ("W_alone", "roster::a_long_handler"),
+    // engine/crew.rs, and what those do who ask it
+    ("P1_want", "crew::a_place_that_is_given"),
+    ("P1_park", "crew::a_place_that_is_given"),
+    ("E1_listen", "crew::a_place_that_is_given"),
+    ("E1_notify", "crew::a_place_that_is_given"),
+    ("P2_begin", "crew::a_message_behind"),
+    ("P2_look", "crew::a_message_behind"),
+    ("P3_look", "crew::a_message_behind"),
+    ("E1_listen", "crew::a_message_behind"),
+    ("E1_notify", "crew::a_message_behind"),
+    ("P2_leave", "crew::a_worker_that_leaves_only"),
+    ("P3_leave", "crew::a_worker_that_leaves_hands_on"),
+    ("P3_keep", "crew::the_foreman_keeps"),
     // event/tasks.rs
     ("E3_listen", "tasks::a_value_that_was_taken"),
     ("E2_wake", "tasks::a_value_that_was_taken"),

@@ -3,6 +3,7 @@
 //! | setting | default | allowed | for |
 //! | --- | --- | --- | --- |
 //! | `workers` | 4 | 1 to [`WORKERS_MAX`] | threads that run handlers |
+//! | `adaptive_workers` | off | a range of 1 to [`WORKERS_MAX`] | between how many workers the engine may choose |
 //! | `buffer` | 1,000 | 1 to [`BUFFER_MAX`] | unsettled messages a subscription; held messages (memory) |
 //! | `max_size` | 1,048,576 (memory), none (persistent) | 1 and more | unsettled deliveries in the whole queue |
 //! | `retry_delay` | 1 s | any | the n-th retry comes n delays later |
@@ -34,6 +35,7 @@ use crate::queue::memory::MemoryQueue;
 use crate::queue::persistent::{CHECKPOINT_BYTES_MIN, Keep, PersistentQueue, Retention, WhenFull};
 use crate::queue::{Context, Durability, Queue};
 use crate::sync::Arc;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,6 +57,7 @@ enum Kind {
 pub struct Config {
     kind: Kind,
     workers: usize,
+    adaptive_workers: Option<RangeInclusive<usize>>,
     buffer: usize,
     max_size: Option<u64>,
     retry_delay: Duration,
@@ -77,6 +80,7 @@ impl Config {
         Self {
             kind,
             workers: 4,
+            adaptive_workers: None,
             buffer: 1_000,
             max_size: None,
             retry_delay: Duration::from_secs(1),
@@ -105,9 +109,21 @@ impl Config {
         Self::new(Kind::Persistent(path.as_ref().to_owned()))
     }
 
-    /// Sets how many threads run handlers.
+    /// Sets how many threads run handlers: so many, always. It undoes [`Config::adaptive_workers`].
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
+        (self.workers, self.adaptive_workers) = (workers, None);
+        self
+    }
+
+    /// Lets the engine choose how many threads run handlers, by the load that it measures: as many as the model of a queue
+    /// with that many servers needs for a short wait, more at once when a backlog says so, fewer when fewer have done for a
+    /// while. Threads are started when they are first needed; those that are too many sleep, and cost memory only. One
+    /// thread more looks after them, and sleeps too while nothing waits.
+    ///
+    /// It pays where handlers wait (for a network, for a disk) and the load changes. Where they compute, as many workers
+    /// as there are processors do best, always.
+    pub fn adaptive_workers(mut self, workers: RangeInclusive<usize>) -> Self {
+        self.adaptive_workers = Some(workers);
         self
     }
 
@@ -212,13 +228,14 @@ impl Config {
     /// read or written.
     pub fn open(self) -> Result<Engine, OpenError> {
         self.check()?;
+        let workers = self.adaptive_workers.clone().unwrap_or(self.workers..=self.workers);
         let clock = SystemClock::new();
         let max_size_default = match self.kind {
             Kind::Memory => MEMORY_SIZE_MAX,
             Kind::Persistent(_) => u64::MAX,
         };
         let context = Arc::new(Context {
-            recorder: Recorder::new(self.workers + 1, clock.now_ns()),
+            recorder: Recorder::new(workers.end() + 1, clock.now_ns()),
             clock: Arc::new(clock),
             policy: Box::new(RetryPolicy {
                 delay: self.retry_delay,
@@ -253,11 +270,12 @@ impl Config {
                 Arc::new(queue.map_err(OpenError::Records)?)
             }
         };
-        Engine::start(queue, context, self.workers)
+        Engine::start(queue, context, workers)
     }
 
     fn check(&self) -> Result<(), OpenError> {
         within("workers", self.workers as u64, 1, WORKERS_MAX as u64)?;
+        self.check_adaptive()?;
         within("buffer", self.buffer as u64, 1, BUFFER_MAX as u64)?;
         within("max_size", self.max_size.unwrap_or(1), 1, u64::MAX)?;
         let checkpoint_bytes = self.checkpoint_bytes.unwrap_or(u64::MAX);
@@ -274,6 +292,19 @@ impl Config {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Config {
+    fn check_adaptive(&self) -> Result<(), OpenError> {
+        let Some(workers) = &self.adaptive_workers else { return Ok(()) };
+        let reason = match (workers.start(), workers.end()) {
+            _ if workers.is_empty() => "the range is empty".to_owned(),
+            (0, _) => "at least 1 is needed".to_owned(),
+            (_, max) if *max > WORKERS_MAX => format!("at most {WORKERS_MAX} are allowed"),
+            _ => return Ok(()),
+        };
+        Err(OpenError::Setting { key: "adaptive_workers", value: format!("{workers:?}"), reason })
     }
 }
 

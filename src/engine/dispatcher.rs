@@ -10,7 +10,9 @@
 //! Who is woken for what is the roster's business: see `roster`.
 //!
 //! A handler that panics has failed its attempt; the worker goes on (H14). Retries wait in the queue, no worker sleeps
-//! for one (H5). There are as many threads as were asked for, however many topics there are (H19).
+//! for one (H5). There are as many threads as were asked for, however many topics there are (H19). With adaptive workers
+//! there are between a minimum and a maximum, started when they are first needed, and a foreman (`foreman`); a worker that
+//! is one too many leaves between two messages, and parks (`crew`).
 //!
 //! # Orderings
 //!
@@ -35,14 +37,17 @@
 //!
 //! [`SUBSCRIPTIONS_MAX`] subscriptions with handlers.
 
+use super::crew::Crew;
+use super::foreman::{Backlog, Foreman, Site, Tallies};
 use super::roster::{self, Roster};
 use crate::clock::saturating_ns;
-use crate::error::QueueError;
+use crate::error::{Cause, QueueError};
 use crate::event::EventCount;
 use crate::queue::{Context, Delivery, SUBSCRIPTIONS_MAX, Settlement, Source};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, thread};
 use arc_swap::ArcSwap;
 use std::cell::Cell;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -67,6 +72,8 @@ struct Attached {
     next_member: AtomicUsize,
     /// How many workers may hold it.
     concurrency: usize,
+    /// Is it fewer than there are at most?
+    capped: bool,
     /// How many do; the highest bit says that one more wanted to.
     held: AtomicUsize,
     /// Reading from it failed: to be tried again after a while.
@@ -109,6 +116,20 @@ impl Attached {
         denied
     }
 
+    /// What waits here for workers.
+    fn backlog(&self, now_ns: u64) -> Backlog {
+        if self.members.load().is_empty() || self.source.is_over() {
+            return Backlog::default();
+        }
+        let due = self.source.next_due_ns().is_some_and(|due_ns| due_ns <= now_ns);
+        let messages = self.source.backlog().max(u64::from(due));
+        let held = self.held.load(Ordering::Relaxed) & !DENIED; // [relaxed] a look
+        let free = self.concurrency.saturating_sub(held);
+        let takers = usize::try_from(messages).unwrap_or(usize::MAX).min(free);
+        // Where the subscription itself lets no more at it, what waits is not waiting for workers.
+        Backlog { messages: if self.capped { 0 } else { messages }, takers }
+    }
+
     /// The members take turns.
     fn handler(&self) -> Option<Arc<dyn Handler>> {
         let members = self.members.load();
@@ -132,20 +153,47 @@ struct Shared {
     /// By slot; changed under `attaching`.
     table: ArcSwap<Vec<Option<Arc<Attached>>>>,
     attaching: Mutex<u64>,
+    /// At most.
     workers: usize,
+    /// Where their number changes.
+    adaptive: Option<Adaptive>,
+    threads: Mutex<Threads>,
     failure: Mutex<Option<QueueError>>,
+}
+
+/// What there is beyond a fixed number of workers.
+struct Adaptive {
+    crew: Crew,
+    tallies: Tallies,
+    /// Why the system did not give the last thread that it did not.
+    refused: Mutex<Option<Cause>>,
+}
+
+/// Those that were started.
+#[derive(Default)]
+struct Threads {
+    handles: Vec<thread::JoinHandle<()>>,
+    ids: Vec<thread::ThreadId>,
+    workers: usize,
 }
 
 /// The pool.
 pub(crate) struct Dispatcher {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<thread::JoinHandle<()>>>,
-    thread_ids: Vec<thread::ThreadId>,
 }
 
 impl Dispatcher {
-    /// Starts `workers` threads.
-    pub(crate) fn start(context: Arc<Context>, workers: usize) -> std::io::Result<Self> {
+    /// Starts as many threads as `workers` begins with, and, where it ends with more, one that starts them.
+    pub(crate) fn start(
+        context: Arc<Context>,
+        workers: RangeInclusive<usize>,
+    ) -> std::io::Result<Self> {
+        let (min, max) = workers.into_inner();
+        let adaptive = (min < max).then(|| Adaptive {
+            crew: Crew::new(min),
+            tallies: Tallies::new(max),
+            refused: Mutex::new(None),
+        });
         let shared = Arc::new(Shared {
             context,
             roster: Arc::new(Roster::new()),
@@ -157,28 +205,36 @@ impl Dispatcher {
             left: EventCount::new(),
             table: ArcSwap::from_pointee(Vec::new()),
             attaching: Mutex::new(0),
-            workers,
+            workers: max,
+            adaptive,
+            threads: Mutex::default(),
             failure: Mutex::new(None),
         });
-        let mut started = Self { shared, threads: Mutex::new(Vec::new()), thread_ids: Vec::new() };
-        for number in 0..workers {
-            let shared = Arc::clone(&started.shared);
-            shared.alive.fetch_add(1, Ordering::Relaxed); // [relaxed] the thread does not exist yet
-            let named = thread::Builder::new().name(format!("millstream-worker-{number}"));
-            match named.spawn(move || shared.work(number + 1)) {
-                Ok(handle) => {
-                    started.thread_ids.push(handle.thread().id());
-                    started.threads.lock().push(handle);
-                }
-                Err(error) => {
-                    started.shared.leave_alive();
-                    let now = Instant::now();
-                    started.stop(now);
-                    return Err(error);
-                }
-            }
-        }
+        let started = Self { shared };
+        started.start_all(min).inspect_err(|_| started.stop(Instant::now()))?;
         Ok(started)
+    }
+
+    fn start_all(&self, workers: usize) -> std::io::Result<()> {
+        (0..workers).try_for_each(|_| Shared::start_worker(&self.shared, true))?;
+        match self.shared.adaptive {
+            Some(_) => {
+                let shared = Arc::clone(&self.shared);
+                self.shared.spawn("millstream-foreman".to_owned(), move || shared.oversee(workers))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How many workers are active now.
+    pub(crate) fn workers(&self) -> usize {
+        let adaptive = self.shared.adaptive.as_ref();
+        adaptive.map_or(self.shared.workers, |adaptive| adaptive.crew.active())
+    }
+
+    /// Why the system did not give the last thread that it did not, after the beginning.
+    pub(crate) fn refused(&self) -> Option<Cause> {
+        self.shared.adaptive.as_ref()?.refused.lock().clone()
     }
 
     /// Adds a handler to the subscription of `source`. Its number comes back. A source that is over gets none: somebody
@@ -247,7 +303,7 @@ impl Dispatcher {
 
     /// Is the calling thread one of the workers?
     pub(crate) fn is_inside(&self) -> bool {
-        self.thread_ids.contains(&thread::current().id())
+        self.shared.threads.lock().ids.contains(&thread::current().id())
     }
 
     /// The last failure of a queue that a worker met.
@@ -259,6 +315,9 @@ impl Dispatcher {
     pub(crate) fn stop(&self, deadline: Instant) {
         self.shared.stopped.store(true, Ordering::Release); // [D2]
         self.shared.roster.wake_all();
+        if let Some(adaptive) = &self.shared.adaptive {
+            adaptive.crew.wake_all();
+        }
         loop {
             let key = self.shared.left.listen();
             let alive = self.shared.alive.load(Ordering::Acquire); // [D3]
@@ -274,7 +333,8 @@ impl Dispatcher {
         // What handlers own goes with them: perhaps a handle of this very engine.
         self.shared.table.store(Arc::new(Vec::new()));
         let all_left = self.shared.alive.load(Ordering::Acquire) == 0; // [D3]
-        for handle in self.threads.lock().drain(..) {
+        let handles = std::mem::take(&mut self.shared.threads.lock().handles);
+        for handle in handles {
             // A thread that is still in a handler is left to itself: it ends when the handler does.
             if all_left && handle.thread().id() != thread::current().id() {
                 let joined = handle.join();
@@ -285,6 +345,36 @@ impl Dispatcher {
 }
 
 impl Shared {
+    /// Starts one more worker, active or parked.
+    fn start_worker(shared: &Arc<Self>, active: bool) -> std::io::Result<()> {
+        let number = shared.threads.lock().workers;
+        let worker = Arc::clone(shared);
+        shared.spawn(format!("millstream-worker-{number}"), move || {
+            worker.begin(number + 1, active)
+        })?;
+        shared.threads.lock().workers += 1;
+        Ok(())
+    }
+
+    /// Starts a thread that leaves `alive` at its end.
+    fn spawn(&self, name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        self.alive.fetch_add(1, Ordering::Relaxed); // [relaxed] the thread does not exist yet
+        let spawned = thread::Builder::new().name(name).spawn(work);
+        let handle = spawned.inspect_err(|_| self.leave_alive())?;
+        let mut threads = self.threads.lock();
+        threads.ids.push(handle.thread().id());
+        threads.handles.push(handle);
+        Ok(())
+    }
+
+    /// The foreman's thread.
+    fn oversee(self: Arc<Self>, min: usize) {
+        if let Some(adaptive) = &self.adaptive {
+            Foreman::new(&self, &adaptive.crew, &self.roster, &adaptive.tallies, min).work();
+        }
+        self.leave_alive();
+    }
+
     /// Gives the source a slot; the caller has the lock.
     fn add(
         &self,
@@ -308,6 +398,7 @@ impl Shared {
             members: ArcSwap::from_pointee(vec![member]),
             next_member: AtomicUsize::new(0),
             concurrency: concurrency.unwrap_or(self.workers),
+            capped: concurrency.is_some_and(|concurrency| concurrency < self.workers),
             held: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         });
@@ -334,9 +425,27 @@ impl Shared {
         self.left.notify_all();
     }
 
+    /// A worker's thread.
+    fn begin(&self, shard: usize, active: bool) {
+        let parked = self.adaptive.as_ref().filter(|_| !active);
+        if parked.is_none_or(|adaptive| adaptive.crew.park(|| self.is_stopped())) {
+            self.work(shard);
+        }
+        self.leave_alive();
+    }
+
     fn work(&self, shard: usize) {
         let mut from = 0;
         while !self.is_stopped() {
+            if let Some(adaptive) = &self.adaptive
+                && adaptive.crew.leave()
+            {
+                // What it may have been woken for.
+                self.roster.call_another();
+                if !adaptive.crew.park(|| self.is_stopped()) {
+                    break;
+                }
+            }
             self.busy.fetch_add(1, Ordering::AcqRel); // [D3]
             let served = self.round(shard, &mut from);
             self.busy.fetch_sub(1, Ordering::AcqRel); // [D3]
@@ -344,7 +453,6 @@ impl Shared {
                 self.rest();
             }
         }
-        self.leave_alive();
     }
 
     /// Serves the next subscription that has its bit set. Was there a message?
@@ -390,6 +498,9 @@ impl Shared {
         {
             served += 1;
         }
+        if let (Some(adaptive), 1..) = (&self.adaptive, served) {
+            adaptive.crew.end();
+        }
         if served == QUANTUM {
             self.roster.set(attached.slot);
         }
@@ -432,13 +543,16 @@ impl Shared {
         match pulled {
             Ok(Some(delivery)) => {
                 if first {
+                    if let Some(adaptive) = &self.adaptive {
+                        adaptive.crew.begin();
+                    }
                     // The notice of a retry may have brought this worker here, and to a message.
                     self.note_due(attached.source.next_due_ns());
                     if self.is_unwatched() || self.leaves_more(attached) {
                         self.roster.call_another();
                     }
                 }
-                let settlement = run(handler, &delivery);
+                let settlement = self.run(handler, &delivery, shard);
                 self.note(delivery.settle(settlement).err());
                 true
             }
@@ -456,6 +570,15 @@ impl Shared {
                 false
             }
         }
+    }
+
+    /// Runs the handler, and takes its time where the number of workers follows from it.
+    fn run(&self, handler: &dyn Handler, delivery: &Delivery, shard: usize) -> Settlement {
+        let Some(adaptive) = &self.adaptive else { return run(handler, delivery) };
+        let begun = Instant::now();
+        let settlement = run(handler, delivery);
+        adaptive.tallies.add(shard - 1, begun.elapsed());
+        settlement
     }
 
     fn note(&self, failure: Option<QueueError>) {
@@ -476,11 +599,11 @@ impl Shared {
         due_ns < self.watched_ns.load(Ordering::Relaxed) // [relaxed]
     }
 
-    /// Sets the bits of all subscriptions whose retries are due.
-    fn wake_due(&self) {
+    /// Sets the bits of all subscriptions whose retries are due. Was it time for that?
+    fn wake_due(&self) -> bool {
         let due_ns = self.due_ns.load(Ordering::Relaxed); // [relaxed]
         if due_ns == NEVER || self.context.clock.now_ns() < due_ns {
-            return;
+            return false;
         }
         // First forgotten, then found anew: what somebody notes in between stays noted.
         self.due_ns.swap(NEVER, Ordering::AcqRel); // [D5]
@@ -495,6 +618,7 @@ impl Shared {
                 later => self.note_due(later),
             }
         }
+        true
     }
 
     /// Nothing is ready: searches on, or sleeps.
@@ -509,6 +633,47 @@ impl Shared {
         self.roster.rest(|| self.is_stopped(), until);
         if watches.get() {
             self.watched_ns.store(NEVER, Ordering::Relaxed); // [relaxed]
+        }
+    }
+}
+
+impl Site for Arc<Shared> {
+    fn is_stopped(&self) -> bool {
+        Shared::is_stopped(self)
+    }
+
+    fn backlog(&self) -> Backlog {
+        // As a worker in a handler: what it looks at may be the last that holds a user's value.
+        self.busy.fetch_add(1, Ordering::AcqRel); // [D3]
+        let table = self.table.load_full();
+        let now_ns = self.context.clock.now_ns();
+        let backlog = table.iter().flatten().fold(Backlog::default(), |sum, attached| {
+            let one = attached.backlog(now_ns);
+            Backlog {
+                messages: sum.messages.saturating_add(one.messages),
+                takers: sum.takers.saturating_add(one.takers),
+            }
+        });
+        let_go(table);
+        self.busy.fetch_sub(1, Ordering::AcqRel); // [D3]
+        backlog
+    }
+
+    fn due(&self) -> Option<Instant> {
+        if self.wake_due() {
+            self.roster.call_another();
+        }
+        let due_ns = self.due_ns.load(Ordering::Relaxed); // [relaxed]
+        (due_ns != NEVER).then(|| self.context.clock.instant_at(due_ns))
+    }
+
+    fn start(&self) -> std::io::Result<()> {
+        Shared::start_worker(self, false)
+    }
+
+    fn refused(&self, error: std::io::Error) {
+        if let Some(adaptive) = &self.adaptive {
+            *adaptive.refused.lock() = Some(Arc::new(error));
         }
     }
 }

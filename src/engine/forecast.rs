@@ -27,7 +27,7 @@
 //!
 //! # Validity
 //!
-//! A steady state within the window. The prediction is `None` for fewer than [`MESSAGES_MIN`] messages, where ca2 is not
+//! A steady state within the window, a pool of the size that it has now included. The prediction is `None` for fewer than [`MESSAGES_MIN`] messages, where ca2 is not
 //! known, and at a load of 1 and more.
 //!
 //! # Error

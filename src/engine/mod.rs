@@ -11,12 +11,15 @@
 //! its deadline, writes what was settled, and says what is left. Dropping the last handle closes without draining. A
 //! handler that owns a handle of its own engine keeps it open until [`Engine::close`].
 
+mod adaptive;
 mod config;
+mod crew;
 mod dispatcher;
 mod durable;
 mod forecast;
 #[cfg(test)]
 mod forecast_simulated;
+mod foreman;
 mod retry;
 mod roster;
 mod subscriber;
@@ -27,7 +30,7 @@ pub use durable::Durable;
 pub use forecast::{Drift, DriftCause, Forecast};
 pub use subscriber::Subscriber;
 
-use crate::error::{OpenError, PublishError, QueueError};
+use crate::error::{Cause, OpenError, PublishError, QueueError};
 use crate::message::{Envelope, Message};
 use crate::metrics::{Event, Rates, Snapshot};
 use crate::queue::persistent::StorageStats;
@@ -41,6 +44,7 @@ use dispatcher::Dispatcher;
 use forecast::{Forecaster, Seats};
 use std::error::Error;
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// What a handler answers when an attempt failed: any error.
@@ -56,7 +60,7 @@ struct Inner {
     queue: Arc<dyn Queue>,
     context: Arc<Context>,
     dispatcher: Dispatcher,
-    workers: usize,
+    workers_max: usize,
     closing: AtomicBool,
     forecaster: Forecaster,
 }
@@ -74,13 +78,14 @@ impl Engine {
     fn start(
         queue: Arc<dyn Queue>,
         context: Arc<Context>,
-        workers: usize,
+        workers: RangeInclusive<usize>,
     ) -> Result<Self, OpenError> {
+        let workers_max = *workers.end();
         let dispatcher = Dispatcher::start(Arc::clone(&context), workers)
             .map_err(|source| OpenError::Thread { source: Arc::new(source) })?;
         let closing = AtomicBool::new(false);
         let forecaster = Forecaster::default();
-        let inner = Inner { queue, context, dispatcher, workers, closing, forecaster };
+        let inner = Inner { queue, context, dispatcher, workers_max, closing, forecaster };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -200,7 +205,9 @@ impl Engine {
         let snapshot = context.recorder.snapshot(context.clock.now_ns());
         Stats {
             depth: self.inner.queue.depth(),
-            workers: self.inner.workers,
+            workers: self.inner.dispatcher.workers(),
+            workers_max: self.inner.workers_max,
+            thread_refused: self.inner.dispatcher.refused(),
             failure: self.inner.dispatcher.failure(),
             storage: self.inner.queue.storage(),
             snapshot,
@@ -260,7 +267,8 @@ impl Inner {
         });
         let seats: Vec<Seats> = seats.collect();
         let Context { recorder, clock, .. } = &*self.context;
-        self.forecaster.forecasts(recorder, &seats, self.workers, clock.now_ns())
+        let workers = self.dispatcher.workers();
+        self.forecaster.forecasts(recorder, &seats, workers, clock.now_ns())
     }
 
     fn count_published(&self, messages: u64, accepted: bool) {
@@ -374,8 +382,12 @@ impl Member {
 pub struct Stats {
     /// What stands where, subscription by subscription.
     pub depth: QueueDepth,
-    /// How many workers it has.
+    /// How many workers it has: those that take messages now. See [`Config::adaptive_workers`].
     pub workers: usize,
+    /// How many it may have.
+    pub workers_max: usize,
+    /// Why the system did not give another thread, the last time that it did not; adaptive workers then make do.
+    pub thread_refused: Option<Cause>,
     /// Counters and distributions.
     pub snapshot: Snapshot,
     /// The last failure that a worker met, such as a log that cannot be read.

@@ -125,6 +125,25 @@ impl Roster {
         }
     }
 
+    /// For one who takes no messages, while all who do are at work: sleeps until a message comes, until the time that
+    /// `until` says, or not at all if `enough` says so once it is in the row. The wake may have been meant for a worker
+    /// that has come to rest since, so it is handed on.
+    pub fn overhear(&self, enough: impl FnOnce() -> bool, until: impl FnOnce() -> Option<Instant>) {
+        let key = self.sleeping.listen();
+        if enough() && !mutant("P3_look") {
+            return self.sleeping.cancel(key);
+        }
+        self.sleeping.wait_until(key, until());
+        if !mutant("P3_keep") {
+            self.call_another();
+        }
+    }
+
+    /// So many sleepers are to look whether they are still wanted.
+    pub fn wake(&self, workers: usize) {
+        self.sleeping.notify(workers);
+    }
+
     /// Everybody is to look, whatever they look for.
     pub fn wake_all(&self) {
         self.sleeping.notify_all();

@@ -3,6 +3,7 @@
 //! All times are seconds unless the name says nanoseconds. A [`LawCheck`] is a measured quantity beside its theory, with a
 //! ratio, an interval and a verdict; the verdict of the run is the worst of its checks.
 
+use super::experiment::Kind;
 use serde::{Deserialize, Serialize};
 
 /// What became of a claim.
@@ -22,6 +23,20 @@ pub enum Verdict {
     Disturbed,
 }
 
+impl Verdict {
+    /// The worse of two: broken, disturbed, undecided, holds. Of two undecided the one that needs more.
+    #[must_use]
+    pub fn worst(self, other: Self) -> Self {
+        let rank = |verdict| match verdict {
+            Self::Holds => (0, 0),
+            Self::Undecided { messages } => (1, messages),
+            Self::Disturbed => (2, 0),
+            Self::Broken => (3, 0),
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
 /// A ratio to a theory and its interval: `ratio` plus or minus `half_width`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
@@ -31,6 +46,67 @@ pub struct Interval {
     pub half_width: f64,
     /// How many groups it is from.
     pub groups: u32,
+    /// Median of the ratios of the groups, each at its own rates: what no single stall can move.
+    pub median: f64,
+}
+
+/// How the rows were cut into groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grouping {
+    /// At arrivals that found the system empty: independent by construction.
+    Empty,
+    /// Into batches of ten relaxation times or more: empty moments are too rare.
+    Batches,
+    /// Not at all: too few rows for either.
+    Whole,
+}
+
+/// The sums of one group of rows, times in seconds: every check is computed from these, so runs are pooled by them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sums {
+    /// Rows.
+    pub arrived: f64,
+    /// Rows that were refused.
+    pub refused: f64,
+    /// Gaps between intended arrivals.
+    pub gaps_s: f64,
+    /// Services.
+    pub services_s: f64,
+    /// Squares of the services.
+    pub services_s2: f64,
+    /// Services of the second stage of a tandem.
+    pub services_next_s: f64,
+    /// Sojourns from the arrival.
+    pub sojourns_s: f64,
+    /// Sojourns from the intended arrival.
+    pub intended_s: f64,
+    /// Sojourns of the own path, from the arrival.
+    pub path_s: f64,
+    /// Hand-offs from rest.
+    pub wakes: f64,
+    /// Their sum.
+    pub wakes_s: f64,
+    /// The sum of their squares.
+    pub wakes_s2: f64,
+    /// By class, highest first; none without priorities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassSums>,
+}
+
+/// What [`Sums`] has of one priority class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClassSums {
+    /// Rows that were served.
+    pub served: f64,
+    /// Their services.
+    pub services_s: f64,
+    /// Squares of these.
+    pub services_s2: f64,
+    /// Sojourns from the arrival.
+    pub sojourns_s: f64,
+    /// Sojourns from the intended arrival.
+    pub intended_s: f64,
 }
 
 /// The moments that a run really had.
@@ -86,6 +162,10 @@ pub struct OwnPath {
     pub ratio_to_draws: Option<f64>,
     /// What each message was later than the perfect queue's.
     pub residual: Quantiles,
+    /// How many left before the perfect queue would have let them: 0, or the order is not the law's.
+    pub early: u64,
+    /// The most services at one time: the number of servers, or fewer.
+    pub at_once_max: u32,
 }
 
 /// Times from a message's turn to the start of its service.
@@ -143,6 +223,24 @@ pub struct StallAccount {
     pub source: Stalls,
 }
 
+/// What stalls add to W of M/M/1, relative: sum d^2 / (2 T s c), by who saw them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct StallBias {
+    /// A server, while it served.
+    pub server: f64,
+    /// A server, while it was idle.
+    pub idle: f64,
+    /// The source.
+    pub source: f64,
+}
+
+impl StallBias {
+    /// All together.
+    pub fn total(&self) -> f64 {
+        self.server + self.idle + self.source
+    }
+}
+
 /// Little's law over complete cycles, in message-nanoseconds: an identity, equal or an event was lost or doubled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Little {
@@ -152,7 +250,8 @@ pub struct Little {
     pub sojourns: i128,
 }
 
-/// A measured quantity beside its theory.
+/// A measured quantity beside its theory. Two of them have no chance in them and no interval: the own path and what is
+/// counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LawCheck {
     /// What: `W from arrival`, `W from intended`, `loss`, `throughput`.
@@ -193,8 +292,18 @@ pub struct Point {
 /// All that a run says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
+    /// Which law it is held against.
+    pub kind: Kind,
+    /// c.
+    pub servers: u32,
+    /// K, if there is one.
+    pub capacity: Option<u64>,
+    /// How far from the law still holds, relative.
+    pub band: f64,
     /// Rows of the file.
     pub messages: u64,
+    /// Rows that were left out of the statistics.
+    pub warmup: u64,
     /// How many were refused.
     pub refused: u64,
     /// The moments that it really had.
@@ -205,6 +314,13 @@ pub struct Judgement {
     pub own_path: OwnPath,
     /// From turn to start.
     pub hand_offs: HandOffs,
+    /// The second stage of a tandem; `own_path`, `hand_offs`, `realized` and `lateness` are the first's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_stage: Option<Stage>,
+    /// How the rows were cut.
+    pub grouping: Grouping,
+    /// What each group had.
+    pub groups: Vec<Sums>,
     /// How late the source was, arrival - intended.
     pub lateness: Quantiles,
     /// Quantities beside their laws.
@@ -216,7 +332,10 @@ pub struct Judgement {
     /// What the machine took; none if nobody kept account.
     pub stalls: Option<StallAccount>,
     /// The share of W that the stalls explain; none if nobody kept account.
-    pub stall_bias: Option<f64>,
+    pub stall_bias: Option<StallBias>,
+    /// Is W from the intended arrivals off W from the arrivals by more than a quarter of the band? Then the source was
+    /// disturbed.
+    pub source_late: bool,
     /// The worst of the checks that decide.
     pub verdict: Verdict,
     /// Why, in a sentence.
@@ -230,8 +349,38 @@ pub struct InputTest {
     pub claim: String,
     /// The statistic.
     pub statistic: f64,
-    /// Above this it is refused, at 5 % for each alone.
+    /// The 5 % point, for this test alone: one true run in 20 is above it.
     pub critical: f64,
-    /// Was it refused?
+    /// Above this the run is broken: the 0.1 % point, and what the band allows where the machine has a part in it.
+    pub refused_above: f64,
+    /// Is it at most that?
     pub holds: bool,
+}
+
+/// What is said of one stage of a tandem by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// The moments that it really had.
+    pub realized: Realized,
+    /// Against its own path.
+    pub own_path: OwnPath,
+    /// From turn to start.
+    pub hand_offs: HandOffs,
+}
+
+/// Several runs of one experiment as one, by their groups.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pooled {
+    /// Which law.
+    pub kind: Kind,
+    /// How many runs, all that were given: none is picked.
+    pub runs: u32,
+    /// Rows of all.
+    pub messages: u64,
+    /// Quantities beside their laws.
+    pub checks: Vec<LawCheck>,
+    /// The worst of those that decide; disturbed if the runs are, by their length.
+    pub verdict: Verdict,
+    /// Why, in a sentence.
+    pub because: String,
 }

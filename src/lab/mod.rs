@@ -20,13 +20,38 @@
 //!
 //! [`MESSAGES_MAX`] messages a run: a row takes 64 bytes while it is judged.
 
+mod draw;
 mod event;
 mod experiment;
+mod interval;
+mod judge;
 mod judgement;
+mod machine;
+mod parameters;
+mod path;
+pub mod plot;
+pub mod record;
+pub mod report;
+mod run;
 
-pub use event::{Event, Parameters, Served};
-pub use experiment::{Experiment, Kind, MESSAGES_MAX, On, Service, Wait};
-pub use judgement::{
-    Count, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck, Little, OwnPath, Point,
-    Quantiles, Realized, StallAccount, Stalls, Verdict,
+pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
+pub use event::{
+    Column, Event, EventError, LINE_BYTES_MAX, Served, TIME_NS_MAX, check_events, read_events,
+    write_events,
 };
+pub use experiment::{
+    CAPACITY_MAX, Experiment, ExperimentError, Kind, LOAD_MAX, MESSAGES_MAX, On, RUN_MAX,
+    RUN_SERVERS_MAX, SATURATION_LOAD_MIN, SERVICE_MEAN_MAX, SERVICE_MEAN_MIN, Service, Wait,
+};
+pub use judge::{JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
+pub use judgement::{
+    ClassSums, Count, Grouping, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck,
+    Little, OwnPath, Point, Pooled, Quantiles, Realized, Stage, StallAccount, StallBias, Stalls,
+    Sums, Verdict,
+};
+pub use machine::{Busy, Footing, Machine};
+pub use parameters::{
+    CLASSES_MAX, PARAMETERS_BYTES_MAX, Parameters, ParametersError, RateName, SERVERS_MAX,
+    WARMUP_SHARE, read_parameters, write_parameters,
+};
+pub use run::{Gap, Gaps, Overshoot, PROGRESS_EVERY, Progress, Run, RunError, SecondStage};

@@ -80,6 +80,11 @@ impl Ggc {
         self.markov.load()
     }
 
+    /// The share of time that a server is idle: 1 - rho.
+    pub fn idle(&self) -> f64 {
+        self.markov.idle()
+    }
+
     /// By how much the wait differs from that of M/M/c: (ca2 + cs2) / 2.
     pub fn variability(&self) -> f64 {
         (self.arrival_cv2 + self.service.cv2()) / 2.0

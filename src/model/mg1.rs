@@ -6,7 +6,7 @@
 //!
 //! Source: F. Pollaczek 1930, A. Y. Khinchine 1932; L. Kleinrock, "Queueing Systems I", chapter 5 (1975).
 
-use super::error::{positive, rate, within};
+use super::error::{positive, rate, time_s, within};
 use super::service::ServiceTime;
 use super::{ModelError, Quantity};
 
@@ -41,6 +41,16 @@ impl Mg1 {
         let idle = positive(Quantity::Idle, idle, f64::MIN_POSITIVE, 1.0_f64.next_down())?;
         let arrival_per_s = rate(Quantity::ArrivalRate, (1.0 - idle) / service.mean_s())?;
         Ok(Self { arrival_per_s, service, idle })
+    }
+
+    /// The highest rate of arrivals per second at which the mean wait is `most_s` seconds: Wq / (m2 / 2 + s Wq).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::NotANumber`], [`ModelError::NotPositive`] or [`ModelError::OutOfRange`] of the time.
+    pub fn arrival_for_waiting_mean(service: ServiceTime, most_s: f64) -> Result<f64, ModelError> {
+        let most_s = time_s(Quantity::WaitingMean, most_s)?;
+        Ok(most_s / (service.mean_s() * (service.residual_mean_s() + most_s)))
     }
 
     /// Messages that arrive per second: lambda.

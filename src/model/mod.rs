@@ -32,7 +32,13 @@
 //! | [`Md1`] | Poisson | all alike | 1 | everything |
 //! | [`Mg1`] | Poisson | any | 1 | means |
 //! | [`Setup`] | Poisson | any, and a wake-up before each busy period | 1 | means |
+//! | [`Priorities`] | Poisson, in classes | any, the higher class first | 1 | means of each class |
+//! | [`Tandem`] | Poisson | exponential, twice in a row | 1 and 1 | sojourns |
 //! | [`Ggc`] | any, independent | any | c | means, approximately, and bounds on them |
+//! | [`Saturation`] | any | any | c | flows, past saturation |
+//!
+//! The inverse: [`Mmc::with_fewest_servers`], [`Mmc::arrival_for`] a [`Target`]; [`Mm1k::capacity_for_loss`],
+//! [`Mm1k::arrival_for_loss`].
 //!
 //! # Little's law
 //!
@@ -48,7 +54,9 @@
 
 mod error;
 mod exponentials;
+mod gamma;
 mod ggc;
+mod ggc_tail;
 mod invert;
 mod md1;
 mod mg1;
@@ -56,8 +64,12 @@ mod mm1;
 mod mm1k;
 mod mmc;
 mod poisson;
+mod priority;
+mod saturation;
 mod service;
 mod setup;
+mod tandem;
+mod target;
 
 pub use error::{ModelError, Quantity};
 pub use ggc::Ggc;
@@ -66,8 +78,12 @@ pub use mg1::Mg1;
 pub use mm1::Mm1;
 pub use mm1k::{CAPACITY_MAX, Mm1k};
 pub use mmc::{Mmc, SERVERS_MAX};
+pub use priority::{CLASSES_MAX, Class, Priorities};
+pub use saturation::Saturation;
 pub use service::{CV2_MAX, ServiceTime};
 pub use setup::Setup;
+pub use tandem::Tandem;
+pub use target::Target;
 
 /// The lowest rate a model takes, per second: one event in 30,000 years.
 pub const RATE_PER_S_MIN: f64 = 1e-12;

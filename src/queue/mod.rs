@@ -323,6 +323,10 @@ pub struct SubscriptionDepth {
 }
 
 /// What a queue holds.
+///
+/// Exact when nobody is writing. A persistent message that is published while another writer, a worker with settlements
+/// say, is between the reservation of its place and the end of its write stands behind that one: it is counted, and comes,
+/// when that write is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueDepth {
@@ -428,6 +432,8 @@ pub(crate) trait Source: Send + Sync {
     fn laid_down(&self, _lease: &Lease) {}
     /// Is there, as far as a quick look tells, another message to pull?
     fn has_more(&self) -> bool;
+    /// How many messages there are to pull, as far as a look tells that reads nothing from a disk.
+    fn backlog(&self) -> u64;
     /// When the earliest delayed message is due.
     fn next_due_ns(&self) -> Option<u64>;
     /// Will it never deliver again?

@@ -7,6 +7,7 @@
 mod bad_input;
 mod commands;
 mod crash;
+mod demo;
 mod keep;
 mod look;
 mod round_trip;
@@ -74,8 +75,13 @@ impl Place {
 
     /// `millstream COMMAND queue ...`, in this directory.
     fn command(&self, command: &str, rest: &[&str]) -> Command {
+        self.bare(command, &[&["queue"], rest].concat())
+    }
+
+    /// `millstream COMMAND ...`, in this directory: of a command that needs no queue.
+    fn bare(&self, command: &str, rest: &[&str]) -> Command {
         let mut process = Command::new(env!("CARGO_BIN_EXE_millstream"));
-        process.args([command, "queue"]).args(rest).current_dir(self.0.path());
+        process.arg(command).args(rest).current_dir(self.0.path());
         process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         process
     }

@@ -220,6 +220,10 @@ impl Source for MemorySource {
         self.line.has_more()
     }
 
+    fn backlog(&self) -> u64 {
+        self.line.counts().0
+    }
+
     fn next_due_ns(&self) -> Option<u64> {
         self.line.next_due_ns()
     }

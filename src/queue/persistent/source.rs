@@ -457,6 +457,14 @@ impl Source for PersistentSource {
         waking::has_more(window.has_ready(), window.cursor(), self.log.committed())
     }
 
+    fn backlog(&self) -> u64 {
+        let window = self.window.lock();
+        let (ready, ..) = window.counts();
+        let caught_up = self.log.committed() <= window.cursor();
+        let ahead = self.ahead.load(Ordering::Relaxed).max(0) as u64; // [relaxed]
+        ready + if caught_up { 0 } else { ahead }
+    }
+
     fn next_due_ns(&self) -> Option<u64> {
         self.window.lock().next_due_ns()
     }
