@@ -263,7 +263,7 @@ impl Inner {
         let seats = self.queue.sources().into_iter().map(|source| {
             let (handlers, workers) = self.dispatcher.seats(&source).unwrap_or_default();
             let pullers = source.signal().members().saturating_sub(handlers);
-            Seats { source, workers, pullers }
+            Seats { source, workers: if handlers == 0 { 0 } else { workers }, pullers }
         });
         let seats: Vec<Seats> = seats.collect();
         let Context { recorder, clock, .. } = &*self.context;
