@@ -369,6 +369,21 @@ fn a_damaged_header_behind_a_discarded_segment_is_set_aside() {
     assert_eq!(done.remedies.last().map(|one| one.kind), Some(RemedyKind::SetAside));
 }
 
+/// Promise: a segment under a wrong name tells what its damaged neighbour's salt was, as one under its own name does. Found by
+/// fuzzing: the neighbour got another salt, and the segment counted as discarded.
+#[test]
+fn a_segment_under_a_wrong_name_vouches_for_its_damaged_neighbour() {
+    let image = Image::of(3, 2);
+    let names = image.names();
+    let mut odd = image.with(&names[1], |bytes| bytes[..PAGE].fill(9));
+    let last = odd.files.remove(&names[2]).unwrap();
+    odd.files.insert("00000000000f0000.seg".to_owned(), last);
+    let all: Vec<_> = image.records.iter().collect();
+    let done = repaired(&odd, &all, "both");
+    let kinds: Vec<_> = done.remedies.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, [RemedyKind::HeaderRestored, RemedyKind::Renamed]);
+}
+
 #[test]
 fn a_log_that_is_owned_is_not_repaired_and_an_empty_directory_is_none() {
     let dir = place();

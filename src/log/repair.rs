@@ -232,8 +232,10 @@ impl Gathered {
                 (None, _) => unproved.push(listed),
             }
         }
+        let sound = gathered.parts.iter().map(|part| part.header.base);
+        let places: Vec<_> = sound.chain(unproved.iter().map(|one| one.name_base)).collect();
         for listed in unproved {
-            let header = gathered.by_neighbours(storage, &listed, &names)?;
+            let header = gathered.by_neighbours(storage, &listed, &places)?;
             gathered.put(listed, header.map(|header| (header, Proof::Frames)));
         }
         Ok(gathered)
@@ -254,7 +256,7 @@ impl Gathered {
         &self,
         storage: &dyn Storage,
         listed: &Listed,
-        names: &[u64],
+        places: &[u64],
     ) -> Result<Option<SegmentHeader>, LogError> {
         let at = self.parts.partition_point(|part| part.header.base < listed.name_base);
         let previous = at.checked_sub(1).map(|before| &self.parts[before].header);
@@ -263,7 +265,7 @@ impl Gathered {
             return Ok(None);
         };
         // Behind another damaged one nobody names this one's salt.
-        let follower = names.iter().find(|name| **name > listed.name_base);
+        let follower = places.iter().filter(|place| **place > listed.name_base).min();
         let next = next.filter(|next| Some(&next.base) == follower);
         Ok(heal::by_frames(storage, listed, &Around { log_id, previous, next })?)
     }
@@ -290,7 +292,7 @@ impl Links {
         for Part { listed, header, proof } in gathered.parts {
             let chain = &mut links.chain;
             match recovery::judge(chain, &header) {
-                Linked::Leftover if proof == Proof::Sound => {
+                Linked::Leftover if proof == Proof::Sound && header.base == listed.name_base => {
                     chain.leftovers.push(listed); // the next open removes it
                     continue;
                 }
@@ -302,7 +304,7 @@ impl Links {
                 Linked::Missing if room_before(chain, &header) => {
                     links.holes.push(Hole { before: chain.links.len(), end: header.prev_end });
                 }
-                // A leftover too, if its header would stay damaged.
+                // A leftover too, if its header would stay damaged, or its name wrong.
                 Linked::Leftover | Linked::Missing | Linked::Impossible | Linked::Foreign => {
                     links.aside.push(listed);
                     continue;
