@@ -132,10 +132,21 @@ pub struct Forecast {
     pub error_s: f64,
     /// Set while the two are apart.
     pub drift: Option<Drift>,
+    queueing: Queueing,
+}
+
+impl Forecast {
+    /// What asks for the servers: attempts per second, the variability of their gaps, and how long each holds a server,
+    /// the hand-off included. Of all subscriptions that share the servers. What a model or a planner is to be given.
+    ///
+    /// `None` for fewer than [`MESSAGES_MIN`] messages, or where the variability is not known. In an overload it is known.
+    pub fn demand(&self) -> Option<(f64, f64, ServiceTime)> {
+        self.queueing.demand()
+    }
 }
 
 /// A queue as the model sees it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Queueing {
     pub(crate) estimates: Estimates,
     pub(crate) servers: usize,
@@ -187,7 +198,7 @@ impl Queueing {
         self.load() * self.servers as f64 / self.turns_per_s().max(f64::MIN_POSITIVE)
     }
 
-    fn predict(&self) -> Option<Predicted> {
+    fn demand(&self) -> Option<(f64, f64, ServiceTime)> {
         let Estimates { messages, service_mean_s, cs2, .. } = self.estimates;
         if messages < MESSAGES_MIN {
             return None;
@@ -196,9 +207,15 @@ impl Queueing {
         let service_s = self.service_s();
         let share = (service_mean_s / service_s).min(1.0);
         let service = ServiceTime::new(service_s, cs2 * share * share).ok()?;
+        Some((self.turns_per_s(), ca2, service))
+    }
+
+    fn predict(&self) -> Option<Predicted> {
+        let messages = self.estimates.messages;
+        let (arrival_per_s, ca2, service) = self.demand()?;
         let servers = u32::try_from(self.servers).ok()?;
-        let queue = Ggc::new(self.turns_per_s(), ca2, service, servers).ok()?;
-        let regular = Ggc::new(self.turns_per_s(), 0.0, service, servers).ok()?;
+        let queue = Ggc::new(arrival_per_s, ca2, service, servers).ok()?;
+        let regular = Ggc::new(arrival_per_s, 0.0, service, servers).ok()?;
         let (queueing_s, least_s) = (corrected_s(&queue), corrected_s(&regular));
         let (setup_s, setup_error_s) = self.setup(&queue);
         let both = (ca2 + service.cv2()).max(f64::MIN_POSITIVE);
@@ -289,6 +306,7 @@ impl Subject {
             measured_waiting_s: measured_s,
             error_s,
             drift,
+            queueing,
         }
     }
 

@@ -200,6 +200,11 @@ fn an_overload_is_found_and_has_no_prediction() {
     let forecast = markov(2, 1.3, 1e-3).forecast(7, false);
     assert_eq!(forecast.predicted_waiting_s, None);
     let arrival_per_s = forecast.estimates.arrival_per_s;
+    assert_eq!(
+        forecast.demand().map(|(rate, ..)| rate),
+        Some(arrival_per_s),
+        "one may plan for it"
+    );
     assert!((2_500.0..2_700.0).contains(&arrival_per_s), "{arrival_per_s}");
 }
 
