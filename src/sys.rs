@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `futex` | a thread sleeps on the very word that the notifier changes: no lock, no allocation, nothing to set up |
 //! | `membarrier` | a full barrier in every running thread of the process: [`crate::barrier`] |
+//! | `clock_gettime`, `clock_nanosleep`, `sched_setaffinity`, `sched_setscheduler`, `prctl` | the laboratory: one clock for all stamps, sleep until a time of it, a core, a priority and exact timers for a thread |
 //!
 //! The futex word is the low half of a 64-bit word whose high half changes too. The kernel reads the half by itself,
 //! atomically, under its own lock; the processors this is built for let a half be read out of a word that is
@@ -91,6 +92,87 @@ fn low_half(word: &AtomicU64) -> *const u32 {
 fn timespec(span: Duration) -> libc::timespec {
     let tv_sec = libc::time_t::try_from(span.as_secs()).unwrap_or(libc::time_t::MAX);
     libc::timespec { tv_sec, tv_nsec: libc::c_long::from(span.subsec_nanos() as i32) }
+}
+
+/// How a thread of the laboratory runs. All but the clock may be refused, and the answer says so.
+#[cfg(feature = "lab")]
+pub mod running {
+    /// The most cores that a mask names.
+    const CORES_MAX: usize = 1_024;
+    const WORD_BITS: usize = libc::c_ulong::BITS as usize;
+    type Mask = [libc::c_ulong; CORES_MAX / WORD_BITS];
+
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    #[inline]
+    pub fn monotonic_ns() -> u64 {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the kernel writes to the local above and to nothing else.
+        let answer = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+        debug_assert_eq!(answer, 0, "every kernel has this clock");
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    }
+
+    /// Sleeps until the clock of [`monotonic_ns`] shows `at_ns`.
+    pub fn sleep_until_ns(at_ns: u64) {
+        let tv_sec = libc::time_t::try_from(at_ns / 1_000_000_000).unwrap_or(libc::time_t::MAX);
+        let at = libc::timespec { tv_sec, tv_nsec: (at_ns % 1_000_000_000) as libc::c_long };
+        let (clock, flags) = (libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME);
+        loop {
+            let none = std::ptr::null_mut();
+            // SAFETY: the kernel reads the local above; with an absolute time it writes nothing.
+            let answer = unsafe { libc::clock_nanosleep(clock, flags, &raw const at, none) };
+            if answer != libc::EINTR {
+                return;
+            }
+        }
+    }
+
+    /// The cores that the calling thread may run on; none if the kernel does not say.
+    pub fn cores() -> Vec<usize> {
+        let mut mask: Mask = [0; _];
+        let size = size_of::<Mask>();
+        // SAFETY: the kernel writes at most `size` bytes, which the local above has; 0 is the calling thread.
+        let answer =
+            unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size, mask.as_mut_ptr()) };
+        if answer < 0 {
+            return Vec::new();
+        }
+        let is_set = |core: &usize| mask[core / WORD_BITS] >> (core % WORD_BITS) & 1 == 1;
+        (0..CORES_MAX).filter(is_set).collect()
+    }
+
+    /// Keeps the calling thread on that core. Was it granted?
+    pub fn pin_to(core: usize) -> bool {
+        let mut mask: Mask = [0; _];
+        let Some(word) = mask.get_mut(core / WORD_BITS) else { return false };
+        *word = 1 << (core % WORD_BITS);
+        let size = size_of::<Mask>();
+        // SAFETY: the kernel reads `size` bytes, which the local above has; 0 is the calling thread.
+        unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size, mask.as_ptr()) == 0 }
+    }
+
+    /// Lets the calling thread's sleeps end so exactly. What it is now, in nanoseconds, if the kernel says.
+    pub fn set_timer_slack_ns(slack_ns: u32) -> Option<u64> {
+        let slack = libc::c_ulong::from(slack_ns);
+        // SAFETY: the call takes numbers only and touches no memory of ours.
+        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack) };
+        // SAFETY: as above.
+        u64::try_from(unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) }).ok()
+    }
+
+    /// Schedules the calling thread, and none that it starts, under SCHED_FIFO. Was it granted?
+    pub fn set_fifo(priority: u8) -> bool {
+        let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+        let priority = libc::c_int::from(priority); // all of a `sched_param` that the kernel knows
+        // SAFETY: the kernel reads the local above; 0 is the calling thread.
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) == 0 }
+    }
+
+    /// The calling thread's number, by which `/proc` knows it.
+    pub fn thread_id() -> u32 {
+        // SAFETY: the call takes nothing and touches no memory of ours.
+        u32::try_from(unsafe { libc::syscall(libc::SYS_gettid) }).unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

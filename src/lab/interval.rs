@@ -6,18 +6,23 @@
 //! because the law is taken at the rates of the run: dividing by it is the best linear control variate there is.
 //!
 //! Source: M. A. Crane and A. J. Iglehart 1975 (regenerative cuts); R. G. Miller 1974 (jackknife of a ratio); M. Abramowitz
-//! and I. A. Stegun 1964, 26.7.3 and 26.7.4 (Student's t as a finite sum), 26.2.17 (normal).
+//! and I. A. Stegun 1964, 26.7.3 and 26.7.4 (Student's t as a finite sum).
 
 use super::judgement::{ClassSums, Grouping, Interval, Sums, Verdict};
+use std::ops::Range;
 
 /// Groups that a run is cut into.
 pub const GROUPS: usize = 50;
 /// Fewer groups than these say nothing about their own variance.
 pub const GROUPS_MIN: usize = 10;
-/// A batch is at least so many relaxation times long.
-pub const BATCH_RELAXATIONS: f64 = 10.0;
-/// Of [`GROUPS`] regenerative groups so many must be there, or empty moments are rare.
-const GROUPS_REGENERATIVE_MIN: usize = 40;
+/// One run is cut into no fewer than these. Of the 95 % intervals of 1,000 perfect M/M/1 runs of 134 relaxation times (13
+/// groups, rho 0.8) 91.0 % held the truth, of 166 and 256 (rho 0.7, 0.5) 92.9 %, of 700 (rho 0.1) 94.6 %.
+pub const GROUPS_OF_RUN_MIN: usize = 30;
+/// A group is at least so many relaxation times long on average, however it is cut: of shorter ones too few have seen a
+/// long busy period, and a run without any looks surer than it is.
+pub const GROUP_RELAXATIONS: f64 = 10.0;
+/// Of the groups that are wanted so many in ten must come about, or empty moments are rare.
+const REGENERATIVE_OF_TEN: usize = 8;
 
 impl Interval {
     /// Holds `ratio` against 1 plus or minus `band`, from a run of `messages`.
@@ -89,6 +94,13 @@ impl Sums {
         })
     }
 
+    /// All but one group.
+    pub(super) fn without(&self, group: &Self) -> Self {
+        let mut rest = self.clone();
+        rest.add(group, -1.0);
+        rest
+    }
+
     /// Rows that were served.
     pub(super) fn served(&self) -> f64 {
         self.arrived - self.refused
@@ -99,21 +111,24 @@ impl Sums {
 pub type Estimate<'a> = &'a dyn Fn(&Sums) -> Option<f64>;
 
 /// The jackknife of a ratio of sums: a 95 % interval; `None` with fewer than [`GROUPS_MIN`] groups, or where the estimate
-/// has no value.
+/// has no value above 0.
+///
+/// Of the ratio's logarithm: a run that happened to see no long busy period has a low ratio and a small variance both, and
+/// in proportion they miss the truth less often (of 1,000 intervals at rho 0.3 and 2,500 messages 92.7 % held it without).
+/// The half width is the upper arm, the longer one.
 pub fn jackknife(groups: &[Sums], estimate: Estimate<'_>) -> Option<Interval> {
     let total = Sums::total(groups);
-    let whole = estimate(&total)?;
+    let logarithm = |sums: &Sums| estimate(sums).map(f64::ln).filter(|log| log.is_finite());
+    let whole = logarithm(&total)?;
     let mut median: Vec<f64> = groups.iter().filter_map(estimate).collect();
-    let left_out = groups.iter().map(|group| {
-        let mut rest = total.clone();
-        rest.add(group, -1.0);
-        estimate(&rest)
-    });
+    let left_out = groups.iter().map(|group| logarithm(&total.without(group)));
     let leave_one_out: Vec<f64> = left_out.collect::<Option<_>>()?;
-    let (ratio, error) = pseudo_mean(whole, &leave_one_out)?;
+    let (log, error) = pseudo_mean(whole, &leave_one_out)?;
     median.sort_by(f64::total_cmp);
-    let median = median.get(median.len() / 2).copied().unwrap_or(whole);
-    let half_width = student_quantile(0.975, groups.len() as u32 - 1) * error;
+    let ratio = log.exp();
+    let median = median.get(median.len() / 2).copied().unwrap_or(ratio);
+    let arm = student_quantile(0.975, groups.len() as u32 - 1) * error;
+    let half_width = ratio * arm.exp_m1();
     Some(Interval { ratio, half_width, groups: groups.len() as u32, median })
 }
 
@@ -142,31 +157,28 @@ pub struct Cuts {
 impl Cuts {
     /// Cuts `rows` of which those for which `empty` is true found nobody; `relaxation` in messages.
     ///
-    /// Regenerative if enough of the groups come about at nearly equal size; else batches; else the whole.
-    pub fn of(
-        rows: std::ops::Range<usize>,
-        relaxation: f64,
-        empty: impl Fn(usize) -> bool,
-    ) -> Self {
-        let regenerative = Self::at_empty(rows.clone(), &empty);
-        if regenerative.len() > GROUPS_REGENERATIVE_MIN {
+    /// As many groups as there are [`GROUP_RELAXATIONS`] in it, at most [`GROUPS`]: regenerative if enough of them come
+    /// about, else batches; below [`GROUPS_OF_RUN_MIN`] the whole.
+    pub fn of(rows: Range<usize>, relaxation: f64, empty: impl Fn(usize) -> bool) -> Self {
+        let wanted = (rows.len() as f64 / (GROUP_RELAXATIONS * relaxation)).min(GROUPS as f64);
+        let wanted = wanted as usize;
+        if wanted < GROUPS_OF_RUN_MIN {
+            return Self { how: Grouping::Whole, rows: vec![rows.start, rows.end] };
+        }
+        let regenerative = Self::at_empty(rows.clone(), wanted, &empty);
+        if regenerative.len() > wanted * REGENERATIVE_OF_TEN / 10 {
             return Self { how: Grouping::Empty, rows: regenerative };
         }
-        let most = (rows.len() as f64 / (BATCH_RELAXATIONS * relaxation)).min(GROUPS as f64);
-        if most >= GROUPS_MIN as f64 {
-            let batches = most as usize;
-            let cut = |at| rows.start + at * rows.len() / batches;
-            return Self { how: Grouping::Batches, rows: (0..=batches).map(cut).collect() };
-        }
-        Self { how: Grouping::Whole, rows: vec![rows.start, rows.end] }
+        let cut = |at| rows.start + at * rows.len() / wanted;
+        Self { how: Grouping::Batches, rows: (0..=wanted).map(cut).collect() }
     }
 
-    fn at_empty(rows: std::ops::Range<usize>, empty: &impl Fn(usize) -> bool) -> Vec<usize> {
+    fn at_empty(rows: Range<usize>, wanted: usize, empty: &impl Fn(usize) -> bool) -> Vec<usize> {
         let Some(first) = rows.clone().find(|row| empty(*row)) else { return Vec::new() };
         let length = rows.end - first;
-        let mut cuts = Vec::with_capacity(GROUPS + 1);
+        let mut cuts = Vec::with_capacity(wanted + 1);
         for row in first..rows.end {
-            let due = (row - first) * GROUPS >= cuts.len() * length;
+            let due = (row - first) * wanted >= cuts.len() * length;
             if due && empty(row) {
                 cuts.push(row);
             }
@@ -280,13 +292,24 @@ mod tests {
     /// By hand: the mean of 1 ... 10 has a standard error of sqrt(82.5 / 9 / 10), and its jackknife is itself.
     #[test]
     fn the_jackknife_of_a_mean_is_the_mean_and_its_standard_error() {
+        let without: Vec<f64> = (1..=10).map(|value| (55.0 - f64::from(value)) / 9.0).collect();
+        let (mean, error) = pseudo_mean(5.5, &without).expect("ten groups");
+        assert_near(mean, 5.5, 1e-12);
+        assert_near(error, (82.5_f64 / 90.0).sqrt(), 1e-12);
+        assert_eq!(pseudo_mean(5.5, &without[..9]), None, "nine are too few");
+    }
+
+    /// Groups that differ little: the logarithm is a straight line there, and the interval that of the mean.
+    #[test]
+    fn the_interval_of_a_ratio_is_that_of_its_mean_while_the_groups_are_alike() {
         let group = |value| Sums { arrived: 1.0, sojourns_s: value, ..Sums::default() };
-        let groups: Vec<Sums> = (1..=10).map(|value| group(f64::from(value))).collect();
+        let groups: Vec<Sums> =
+            (1..=10).map(|value| group(1.0 + 1e-6 * f64::from(value))).collect();
         let mean = |sums: &Sums| Some(sums.sojourns_s / sums.arrived);
         let found = jackknife(&groups, &mean).expect("ten groups");
-        assert_near(found.ratio, 5.5, 1e-12);
-        assert_near(found.half_width, 2.2621571628 * (82.5_f64 / 90.0).sqrt(), 1e-9);
-        assert_eq!((found.groups, found.median), (10, 6.0));
+        assert_near(found.ratio, 1.0 + 5.5e-6, 1e-10);
+        assert_near(found.half_width, 2.2621571628e-6 * (82.5_f64 / 90.0).sqrt(), 1e-10);
+        assert_eq!((found.groups, found.median), (10, 1.0 + 6e-6));
         assert_eq!(jackknife(&groups[..9], &mean), None, "nine are too few");
         assert_eq!(jackknife(&groups, &|_| None), None);
     }
@@ -303,18 +326,19 @@ mod tests {
 
     #[test]
     fn a_run_is_cut_where_it_is_empty_or_into_batches_or_not_at_all() {
-        let often = Cuts::of(10..5_010, 20.0, |row| row % 7 == 0);
-        assert_eq!((often.how, often.groups()), (Grouping::Empty, 50));
-        assert!(often.rows[..50].iter().all(|row| row % 7 == 0));
+        let often = Cuts::of(10..5_010, 12.5, |row| row % 7 == 0);
+        assert_eq!((often.how, often.groups()), (Grouping::Empty, 40));
+        assert_eq!(Cuts::of(10..5_010, 5.0, |row| row % 7 == 0).groups(), 50);
+        assert!(often.rows[..40].iter().all(|row| row % 7 == 0));
         assert_eq!(often.rows.last(), Some(&5_010));
-        let never = Cuts::of(10..5_010, 20.0, |_| false);
-        assert_eq!((never.how, never.groups()), (Grouping::Batches, 25));
-        assert_eq!((never.rows[0], never.rows[1], never.rows[25]), (10, 210, 5_010));
-        let slow = Cuts::of(10..5_010, 51.0, |_| false);
+        let never = Cuts::of(10..5_010, 12.5, |_| false);
+        assert_eq!((never.how, never.groups()), (Grouping::Batches, 40));
+        assert_eq!((never.rows[0], never.rows[1], never.rows[40]), (10, 135, 5_010));
+        let slow = Cuts::of(10..5_010, 17.0, |_| false);
         assert_eq!((slow.how, slow.rows), (Grouping::Whole, vec![10, 5_010]));
         let mut rows = Vec::new();
         never.each(|group, row| rows.push((group, row)));
-        assert_eq!((rows.len(), rows[0], rows[4_999]), (5_000, (0, 10), (24, 5_009)));
+        assert_eq!((rows.len(), rows[0], rows[4_999]), (5_000, (0, 10), (39, 5_009)));
     }
 
     #[test]

@@ -353,6 +353,8 @@ pub struct InputTest {
     pub critical: f64,
     /// Above this the run is broken: the 0.1 % point, and what the band allows where the machine has a part in it.
     pub refused_above: f64,
+    /// Has the machine a part in it? Of a disturbed run it then says nothing.
+    pub of_machine: bool,
     /// Is it at most that?
     pub holds: bool,
 }

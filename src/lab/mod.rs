@@ -11,6 +11,18 @@
 //! path (what a perfect queue would have made of the very same arrivals and services: no chance in it), and the path
 //! against the law at the rates that the run really had (chance, and the machine's stalls).
 //!
+//! | file of the judging half | is |
+//! |---|---|
+//! | `event`, `parameters` | the two files of a run, and what no honest file fails |
+//! | `path`, `walk` | the own path, hand-offs, who was there when, sums of groups |
+//! | `interval` | groups, jackknife, Student's t |
+//! | `law` | which law a kind is held against |
+//! | `distribution` | P(N = n), P(W > t), and tests of what came in |
+//! | `judge`, `verdict`, `judgement` | all of it together, the sentence, the values |
+//! | `draw`, `simulate` | chance, and exact queues to test the judge with |
+//! | `suite`, `record` | a ladder of experiments into a folder that can be continued, and what it writes down |
+//! | `report`, `plot` | tables, data and figures, a pure function of the records |
+//!
 //! # Symbols
 //!
 //! As in [`crate::model`]: lambda arrivals a second, s the mean service, mu = 1/s, rho = lambda s / c of c servers, K the
@@ -20,12 +32,18 @@
 //!
 //! [`MESSAGES_MAX`] messages a run: a row takes 64 bytes while it is judged.
 
+#[cfg(test)]
+mod coverage;
+mod distribution;
 mod draw;
 mod event;
 mod experiment;
+mod host;
 mod interval;
 mod judge;
 mod judgement;
+mod law;
+mod load;
 mod machine;
 mod parameters;
 mod path;
@@ -33,6 +51,13 @@ pub mod plot;
 pub mod record;
 pub mod report;
 mod run;
+#[cfg(test)]
+mod sample;
+mod simulate;
+pub mod suite;
+mod systems;
+mod verdict;
+mod walk;
 
 pub use draw::{CS2_MAX, CS2_MIN, Chance, Plan, ServiceLaw, VariabilityError};
 pub use event::{
@@ -43,7 +68,7 @@ pub use experiment::{
     CAPACITY_MAX, Experiment, ExperimentError, Kind, LOAD_MAX, MESSAGES_MAX, On, RUN_MAX,
     RUN_SERVERS_MAX, SATURATION_LOAD_MIN, SERVICE_MEAN_MAX, SERVICE_MEAN_MIN, Service, Wait,
 };
-pub use judge::{JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
+pub use judge::{DISTURBED_SHARE, JudgeError, MESSAGES_MIN, judge, judge_tandem, pool};
 pub use judgement::{
     ClassSums, Count, Grouping, HandOffs, Histogram, InputTest, Interval, Judgement, LawCheck,
     Little, OwnPath, Point, Pooled, Quantiles, Realized, Stage, StallAccount, StallBias, Stalls,
@@ -55,3 +80,4 @@ pub use parameters::{
     WARMUP_SHARE, read_parameters, write_parameters,
 };
 pub use run::{Gap, Gaps, Overshoot, PROGRESS_EVERY, Progress, Run, RunError, SecondStage};
+pub use simulate::{SimulateError, WAKE_OF_SERVICE, simulate, simulate_tandem};

@@ -129,11 +129,6 @@ impl Stay {
     pub fn sojourn_ns(&self) -> u64 {
         self.served.end_ns - self.event.arrival_ns
     }
-
-    /// From the intended arrival to the end, in nanoseconds.
-    pub fn intended_ns(&self) -> u64 {
-        self.served.end_ns - self.event.intended_ns
-    }
 }
 
 /// The rows that were served, in order of arrival.

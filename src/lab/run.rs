@@ -1,19 +1,23 @@
-//! A run: what goes in is an [`Experiment`](super::Experiment), what comes out are every message's stamps.
+//! A run: what goes in is an [`Experiment`], what comes out are every message's stamps.
 //!
 //! The run's threads are its own: one source, and the servers (or the engine's workers). The caller's thread waits for them,
 //! wakes every [`PROGRESS_EVERY`] to tell how far they are, and sleeps again. All it shares with them is a number that
 //! the source stores once a message on a cache line of its own. So a listener costs a core what the callback itself takes,
 //! five times a second; a slow one is seen as stalls.
 
-use super::event::Event;
-use super::experiment::ExperimentError;
-use super::judgement::{Quantiles, StallAccount};
-use super::machine::{Busy, Footing, Machine};
+use super::event::{Event, Served};
+use super::experiment::{Experiment, ExperimentError, Kind, On, Wait};
+use super::host::{Cores, Roll};
+use super::judgement::{Quantiles, StallAccount, Stalls};
+use super::load::{Course, Draws, NoMemory, Offer, Server, Service, Source};
+use super::machine::{Busy, Counters, Footing, Machine};
 use super::parameters::Parameters;
+use super::systems::{self, Outcome, Setting};
 use crate::error::{Cause, OpenError, PublishError, QueueError};
 use crate::message::Message;
 use crate::metrics::Snapshot;
-use std::path::PathBuf;
+use crate::sync::{Arc, AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How often the caller hears of a run.
@@ -144,12 +148,15 @@ pub enum RunError {
         /// Why.
         source: PublishError<Message>,
     },
-    /// The receiving end went away during the run.
-    #[error("message {id} could not be sent: the servers are gone")]
-    ServersGone {
-        /// Which one.
-        id: u64,
+    /// The same before the run.
+    #[error("a message could not be published before the run: {source}")]
+    WarmUpPublish {
+        /// Why.
+        source: PublishError<Message>,
     },
+    /// The receiving end of a channel went away.
+    #[error("the servers are gone")]
+    ServersGone,
     /// The way through the queue was not open before the run began.
     #[error("{taken} of {sent} messages came through before the run, in {waited:?}")]
     WarmUp {
@@ -190,4 +197,274 @@ pub enum RunError {
         /// Which one.
         role: &'static str,
     },
+}
+
+impl Experiment {
+    /// Runs it. `progress` hears of it about every [`PROGRESS_EVERY`], on the calling thread, which sleeps in between; the
+    /// module's page says what that costs. When it returns all threads are joined, and the persistent kind's directory is
+    /// gone.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`]: what cannot be run, what failed on the way, or messages that were lost or doubled.
+    pub fn run(&self, progress: &mut dyn FnMut(Progress)) -> Result<Run, RunError> {
+        self.check()?;
+        let machine = Machine::now();
+        let setting = self.setting()?;
+        let drawn_ns: Vec<Arc<Draws>> = setting.draws.clone();
+        let (course, roll) = (Arc::clone(&setting.course), Arc::clone(&setting.roll));
+        let folder = match self.on {
+            On::Persistent => Some(Folder::new(self.folder.as_deref())?),
+            _ => None,
+        };
+        let before = Counters::now();
+        let outcome = systems::conduct(setting, folder.as_ref().map(Folder::path), progress)?;
+        let busy = before.until(Counters::now());
+        drop(folder);
+        let began_ns = course.began_ns().expect("the source began, or there is no outcome");
+        let stamps = Stamps { intended_ns: &course.intended_ns, began_ns };
+        let (source, stages) = (&outcome.source, &outcome.servers);
+        check_drained(&outcome)?;
+        let events = stamps.first(&source.offers, &drawn_ns[0], &stages[0])?;
+        let second = match (stages.get(1), drawn_ns.get(1)) {
+            (Some(servers), Some(draws)) => Some(SecondStage {
+                parameters: self.parameters(),
+                events: stamps.second(&events, draws, servers)?,
+            }),
+            _ => None,
+        };
+        let all = || stages.iter().flatten();
+        let server = |server: &Server| server.watch.gaps.stalls();
+        Ok(Run {
+            parameters: self.parameters(),
+            events,
+            second,
+            stalls: StallAccount {
+                server: all().map(server).fold(Stalls::default(), sum),
+                idle: all().map(|server| server.idle.stalls()).fold(Stalls::default(), sum),
+                source: source.watch.gaps.stalls(),
+            },
+            gaps: Gaps {
+                server: in_order(all().flat_map(|server| &server.watch.gaps.kept)),
+                idle: in_order(all().flat_map(|server| &server.idle.kept)),
+                source: source.watch.gaps.kept.clone(),
+            },
+            overshoot: Overshoot {
+                server: quantiles(all().flat_map(|server| &server.watch.overshoot_ns).copied()),
+                source: quantiles(source.watch.overshoot_ns.iter().copied()),
+            },
+            publishes: quantiles(source.offers.iter().map(|offer| offer.publish_ns)),
+            machine,
+            busy,
+            footings: roll.footings(),
+            recorded: outcome.recorded,
+        })
+    }
+
+    /// All memory of the run, and its schedule.
+    fn setting(&self) -> Result<Setting<'_>, RunError> {
+        let no_memory = |_: NoMemory| RunError::Memory { messages: self.messages };
+        let plan = self.plan().map_err(ExperimentError::from)?;
+        let sleeps = self.wait == Wait::Sleep || self.fifo.is_some();
+        let course = Course::new(plan.intended_ns(), sleeps);
+        let source = Source::new(&course).map_err(no_memory)?;
+        let stages = systems::servers_of(self);
+        let mut servers = Vec::new();
+        for count in &stages {
+            let stage = (0..*count).map(|_| Server::new(&course, *count));
+            servers.push(stage.collect::<Result<Vec<_>, _>>().map_err(no_memory)?);
+        }
+        let draws = (0..).zip(&stages).map(|(stage, _)| Arc::new(Draws(plan.services_ns(stage))));
+        // Threads that sleep need no core for themselves, and may be more than there are.
+        let threads = 1 + if self.kind == Kind::Tandem { 2 } else { self.servers as usize };
+        let cores = match self.pin && self.wait != Wait::Sleep {
+            true => Cores::for_threads(threads),
+            false => Cores::shared(),
+        };
+        Ok(Setting {
+            experiment: self,
+            draws: draws.collect(),
+            course: Arc::new(course),
+            source,
+            servers,
+            roll: Arc::new(Roll::new(cores, self.fifo)),
+        })
+    }
+}
+
+/// A directory of the run's own, gone when this is.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    /// In `parent`, or where the system has such.
+    fn new(parent: Option<&Path>) -> Result<Self, RunError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed); // [relaxed] one of a kind in this process, no more
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let folder = parent.join(format!("millstream-lab-{}-{number}", std::process::id()));
+        match std::fs::create_dir(&folder) {
+            Ok(()) => Ok(Self(folder)),
+            Err(error) => Err(RunError::Folder { folder, source: Arc::new(error) }),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is left in a directory for what is temporary.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Was the queue empty in time?
+fn check_drained(outcome: &Outcome) -> Result<(), RunError> {
+    let Some(waited) = outcome.left_after else { return Ok(()) };
+    let accepted = outcome.source.offers.iter().filter(|offer| offer.accepted).count();
+    let last = outcome.servers.last().map_or(&[][..], Vec::as_slice);
+    let served: usize = last.iter().map(|server| server.services.len()).sum();
+    let left = accepted.saturating_sub(served) as u64;
+    Err(RunError::Drain { left, waited })
+}
+
+/// Stamps of the machine's clock as events of the run's.
+struct Stamps<'a> {
+    intended_ns: &'a [u64],
+    began_ns: u64,
+}
+
+impl Stamps<'_> {
+    fn since_began(&self, at_ns: u64) -> u64 {
+        at_ns.saturating_sub(self.began_ns)
+    }
+
+    /// The stage that the source offers to.
+    fn first(
+        &self,
+        offers: &[Offer],
+        draws: &Draws,
+        servers: &[Server],
+    ) -> Result<Vec<Event>, RunError> {
+        let served = self.served(offers.len(), servers)?;
+        let rows = self.intended_ns.iter().zip(offers).zip(served).zip(&draws.0);
+        let events = rows.map(|(((intended_ns, offer), served), drawn_ns)| Event {
+            intended_ns: *intended_ns,
+            arrival_ns: self.since_began(offer.arrival_ns),
+            served,
+            drawn_ns: Some(*drawn_ns),
+            class: None,
+        });
+        let events: Vec<Event> = events.collect();
+        let accepted = offers.iter().map(|offer| offer.accepted);
+        check_whole(&events, accepted)?;
+        Ok(events)
+    }
+
+    /// The stage that the first one lets go to: its end is the arrival here, and was meant to be.
+    fn second(
+        &self,
+        first: &[Event],
+        draws: &Draws,
+        servers: &[Server],
+    ) -> Result<Vec<Event>, RunError> {
+        let served = self.served(first.len(), servers)?;
+        let rows = first.iter().zip(served).zip(&draws.0).map(|((before, served), drawn_ns)| {
+            // Refused before, it was never here.
+            let at_ns = before.served.map_or(before.arrival_ns, |served| served.end_ns);
+            let drawn_ns = Some(*drawn_ns);
+            Event { intended_ns: at_ns, arrival_ns: at_ns, served, drawn_ns, class: None }
+        });
+        let events: Vec<Event> = rows.collect();
+        check_whole(&events, first.iter().map(|event| event.served.is_some()))?;
+        Ok(events)
+    }
+
+    /// Each message's service, none twice.
+    fn served(&self, messages: usize, servers: &[Server]) -> Result<Vec<Option<Served>>, RunError> {
+        let mut served: Vec<Option<Served>> = vec![None; messages];
+        let mut doubled = Doubled::default();
+        for Service { id, start_ns, end_ns } in servers.iter().flat_map(|each| &each.services) {
+            let (start_ns, end_ns) = (self.since_began(*start_ns), self.since_began(*end_ns));
+            match usize::try_from(*id).ok().and_then(|at| served.get_mut(at)) {
+                Some(place @ None) => *place = Some(Served { start_ns, end_ns }),
+                _ => doubled.note(*id),
+            }
+        }
+        doubled.count += servers.iter().map(|server| server.beyond).sum::<u64>();
+        doubled.check()?;
+        Ok(served)
+    }
+}
+
+/// Services of messages that had none to get.
+#[derive(Default)]
+struct Doubled {
+    count: u64,
+    first: Option<u64>,
+}
+
+impl Doubled {
+    fn note(&mut self, id: u64) {
+        self.count += 1;
+        self.first = Some(self.first.map_or(id, |first| first.min(id)));
+    }
+
+    fn check(self) -> Result<(), RunError> {
+        match self.count {
+            0 => Ok(()),
+            count => Err(RunError::Doubled { count, first: self.first.unwrap_or(0) }),
+        }
+    }
+}
+
+/// Was every accepted message served, and no other?
+fn check_whole(events: &[Event], accepted: impl Iterator<Item = bool>) -> Result<(), RunError> {
+    let (mut doubled, mut lost, mut first) = (Doubled::default(), 0, None);
+    for (id, (event, accepted)) in (0_u64..).zip(events.iter().zip(accepted)) {
+        match (accepted, event.served) {
+            (true, None) => {
+                lost += 1;
+                first.get_or_insert(id);
+            }
+            (false, Some(_)) => doubled.note(id),
+            _ => {}
+        }
+    }
+    doubled.check()?;
+    match first {
+        None => Ok(()),
+        Some(first) => Err(RunError::Lost { count: lost, first }),
+    }
+}
+
+fn sum(one: Stalls, other: Stalls) -> Stalls {
+    Stalls {
+        count: one.count + other.count,
+        not_kept: one.not_kept + other.not_kept,
+        total_s: one.total_s + other.total_s,
+        max_s: one.max_s.max(other.max_s),
+        square_s2: one.square_s2 + other.square_s2,
+    }
+}
+
+fn in_order<'a>(gaps: impl Iterator<Item = &'a Gap>) -> Vec<Gap> {
+    let mut gaps: Vec<Gap> = gaps.copied().collect();
+    gaps.sort_by_key(|gap| gap.at_ns);
+    gaps
+}
+
+fn quantiles(values_ns: impl Iterator<Item = u32>) -> Quantiles {
+    let mut sorted: Vec<u32> = values_ns.collect();
+    sorted.sort_unstable();
+    let Some(max_ns) = sorted.last() else { return Quantiles::default() };
+    let (count, max_ns) = (sorted.len() as u64, u64::from(*max_ns));
+    let total_ns: u64 = sorted.iter().map(|value| u64::from(*value)).sum();
+    // The least value that so many of 1,000 do not exceed.
+    let at = |of_1000: u64| u64::from(sorted[((count * of_1000).div_ceil(1_000) - 1) as usize]);
+    let mean_ns = total_ns as f64 / count as f64;
+    Quantiles { count, mean_ns, p50_ns: at(500), p99_ns: at(990), p999_ns: at(999), max_ns }
 }

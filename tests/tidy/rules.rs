@@ -45,7 +45,13 @@ pub const FLOORS: [(&str, &[&str]); 16] = [
     ("metrics", &["sync", "clock"]),
     ("queue", &["sync", "sys", "event", "clock", "error", "message", "ring", "log", "metrics"]),
     ("engine", &["clock", "error", "event", "message", "queue", "metrics", "model", "sync"]),
-    ("lab", &["clock", "engine", "error", "message", "metrics", "model", "queue", "sync"]),
+    (
+        "lab",
+        &[
+            "clock", "engine", "error", "message", "metrics", "model", "queue", "ring", "sync",
+            "sys",
+        ],
+    ),
     ("lib", &[]),
 ];
 
