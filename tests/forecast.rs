@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // What cannot be unwrapped here has failed.
 
-use millstream::{Config, Delivery, Engine, Subscription};
+use millstream::model::{Target, plan};
+use millstream::{Config, Delivery, DemandError, Engine, Stats, Subscription};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -34,13 +35,20 @@ fn settled(engine: &Engine) {
     }
 }
 
+fn planned(stats: &Stats, subscription: &str) -> Result<plan::Plan, DemandError> {
+    stats.plan(subscription, Target::SojournMean { most_s: 1.0 }, &plan::Options::new())
+}
+
 #[test]
 fn an_idle_engine_forecasts_nothing() {
     let (_directory, kinds) = kinds();
     for config in kinds {
         let engine = Engine::open(config).unwrap();
         let _told = fails_once(&engine, "idle");
-        assert!(engine.stats().forecasts.is_empty());
+        let stats = engine.stats();
+        assert!(stats.forecasts.is_empty());
+        let subscription = "idle".to_owned();
+        assert_eq!(planned(&stats, "idle"), Err(DemandError::NoTraffic { subscription }));
         engine.close(LONG).unwrap();
     }
 }
@@ -68,6 +76,12 @@ fn each_subscription_with_traffic_has_one_until_it_ends_and_retries_are_told_apa
             assert_eq!(each.predicted_waiting_s, None, "from so few messages nothing follows");
             assert_eq!(each.drift, None);
         }
+        let few = planned(&stats, "two");
+        assert_eq!(
+            few,
+            Err(DemandError::TooFew { messages: 60 }),
+            "those of both share the workers"
+        );
         engine.unsubscribe("one").unwrap();
         let stats = engine.stats();
         assert!(stats.forecast("one").is_none());

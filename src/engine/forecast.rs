@@ -49,7 +49,8 @@
 //! covariance function of the M/G/1 queuing system" (1967).
 
 use crate::metrics::{Estimates, Recorder, Span, Window};
-use crate::model::{Ggc, Mg1, ServiceTime, Setup};
+use crate::model::plan::Demand;
+use crate::model::{Ggc, Mg1, ModelError, ServiceTime, Setup};
 use crate::queue::Source;
 use crate::sync::{Arc, Mutex};
 use std::collections::HashSet;
@@ -132,10 +133,48 @@ pub struct Forecast {
     pub error_s: f64,
     /// Set while the two are apart.
     pub drift: Option<Drift>,
+    queueing: Queueing,
+}
+
+impl Forecast {
+    /// What asks for the servers: attempts per second, the variability of their gaps, and how long each holds a server,
+    /// the hand-off included. Of all subscriptions that share the servers. What a planner is to be given.
+    ///
+    /// # Errors
+    ///
+    /// [`DemandError::TooFew`] for fewer than 200 messages; [`DemandError::Irregular`] where the variability of the
+    /// arrivals is not known; [`DemandError::Model`] for values that no model takes. In an overload the demand is known.
+    pub fn demand(&self) -> Result<Demand, DemandError> {
+        self.queueing.demand()
+    }
+}
+
+/// Why the traffic of a subscription gives no demand to plan for.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DemandError {
+    /// It has had no traffic in the last two minutes, or does not exist.
+    #[error("the subscription `{subscription}` has had no traffic in the last two minutes")]
+    NoTraffic {
+        /// The name that was asked for.
+        subscription: String,
+    },
+    /// Too few messages have ended in the window.
+    #[error("{messages} messages are too few: {MESSAGES_MIN} are needed")]
+    TooFew {
+        /// How many.
+        messages: u64,
+    },
+    /// The variability of the arrivals is not known: too few a cell, or too short a time.
+    #[error("how much the arrivals vary is not known yet")]
+    Irregular,
+    /// No model takes these values, or no number of workers meets the target.
+    #[error(transparent)]
+    Model(#[from] ModelError),
 }
 
 /// A queue as the model sees it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Queueing {
     pub(crate) estimates: Estimates,
     pub(crate) servers: usize,
@@ -187,18 +226,25 @@ impl Queueing {
         self.load() * self.servers as f64 / self.turns_per_s().max(f64::MIN_POSITIVE)
     }
 
-    fn predict(&self) -> Option<Predicted> {
+    fn demand(&self) -> Result<Demand, DemandError> {
         let Estimates { messages, service_mean_s, cs2, .. } = self.estimates;
         if messages < MESSAGES_MIN {
-            return None;
+            return Err(DemandError::TooFew { messages });
         }
-        let ca2 = self.ca2()?;
+        let ca2 = self.ca2().ok_or(DemandError::Irregular)?;
         let service_s = self.service_s();
         let share = (service_mean_s / service_s).min(1.0);
-        let service = ServiceTime::new(service_s, cs2 * share * share).ok()?;
+        let service = ServiceTime::new(service_s, cs2 * share * share)?;
+        Ok(Demand::new(self.turns_per_s(), service)?.with_arrival_cv2(ca2)?)
+    }
+
+    fn predict(&self) -> Option<Predicted> {
+        let messages = self.estimates.messages;
+        let demand = self.demand().ok()?;
+        let (ca2, service) = (demand.arrival_cv2(), demand.service());
         let servers = u32::try_from(self.servers).ok()?;
-        let queue = Ggc::new(self.turns_per_s(), ca2, service, servers).ok()?;
-        let regular = Ggc::new(self.turns_per_s(), 0.0, service, servers).ok()?;
+        let served = |ca2| Ggc::new(demand.arrival_per_s(), ca2, service, servers).ok();
+        let (queue, regular) = (served(ca2)?, served(0.0)?);
         let (queueing_s, least_s) = (corrected_s(&queue), corrected_s(&regular));
         let (setup_s, setup_error_s) = self.setup(&queue);
         let both = (ca2 + service.cv2()).max(f64::MIN_POSITIVE);
@@ -289,6 +335,7 @@ impl Subject {
             measured_waiting_s: measured_s,
             error_s,
             drift,
+            queueing,
         }
     }
 

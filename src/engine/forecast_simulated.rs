@@ -6,6 +6,7 @@
 
 use super::forecast::{DriftCause, Forecast, Queueing, Subject, span_for};
 use crate::metrics::{Estimates, Flow, Recorder, Span, Times};
+use crate::model::{Target, plan};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -200,6 +201,12 @@ fn an_overload_is_found_and_has_no_prediction() {
     let forecast = markov(2, 1.3, 1e-3).forecast(7, false);
     assert_eq!(forecast.predicted_waiting_s, None);
     let arrival_per_s = forecast.estimates.arrival_per_s;
+    let demand = forecast.demand().unwrap();
+    assert_eq!(demand.arrival_per_s(), arrival_per_s, "one may plan for it");
+    // C s / (c - a) with a = 2.6: 1.9 ms for c = 3, 0.3 ms for c = 4.
+    let target = Target::WaitingMean { most_s: 1e-3 };
+    let planned = plan::plan(&demand, target, &plan::Options::new()).unwrap();
+    assert_eq!(planned.expected.workers, 4, "{planned:?}");
     assert!((2_500.0..2_700.0).contains(&arrival_per_s), "{arrival_per_s}");
 }
 

@@ -27,12 +27,13 @@ mod subscriber;
 pub use config::{BUFFER_MAX, Config, WORKERS_MAX};
 pub use dispatcher::Handler;
 pub use durable::Durable;
-pub use forecast::{Drift, DriftCause, Forecast};
+pub use forecast::{DemandError, Drift, DriftCause, Forecast};
 pub use subscriber::Subscriber;
 
 use crate::error::{Cause, OpenError, PublishError, QueueError};
 use crate::message::{Envelope, Message};
 use crate::metrics::{Event, Rates, Snapshot};
+use crate::model::{Target, plan};
 use crate::queue::persistent::StorageStats;
 use crate::queue::routes::Filter;
 use crate::queue::{
@@ -410,6 +411,24 @@ impl Stats {
     /// The forecast for the subscription with that name; `None` if it has had no traffic in the last two minutes.
     pub fn forecast(&self, subscription: &str) -> Option<&Forecast> {
         self.forecasts.iter().find(|each| each.subscription == subscription)
+    }
+
+    /// The fewest workers that meet `target` for the traffic that `subscription` has now; of all subscriptions together,
+    /// where they share the workers. See [`plan`](crate::model::plan::plan()).
+    ///
+    /// # Errors
+    ///
+    /// As [`Forecast::demand`]; [`DemandError::NoTraffic`]; [`DemandError::Model`]: no number of workers meets it.
+    pub fn plan(
+        &self,
+        subscription: &str,
+        target: Target,
+        options: &plan::Options,
+    ) -> Result<plan::Plan, DemandError> {
+        let forecast = self.forecast(subscription);
+        let none = || DemandError::NoTraffic { subscription: subscription.to_owned() };
+        let demand = forecast.ok_or_else(none)?.demand()?;
+        Ok(plan::plan(&demand, target, options)?)
     }
 
     /// Rates since the engine was opened.
