@@ -91,8 +91,8 @@ pub(crate) mod wait;
 #[cfg(not(any(loom, shuttle)))]
 mod front {
     pub use crate::engine::{
-        BUFFER_MAX, CloseReport, Config, Durable, Engine, Handler, HandlerError, Member, Stats,
-        Subscriber, WORKERS_MAX,
+        BUFFER_MAX, CloseReport, Config, Drift, DriftCause, Durable, Engine, Forecast, Handler,
+        HandlerError, Member, Stats, Subscriber, WORKERS_MAX,
     };
     pub use crate::error::{Cause, OpenError, PublishError, QueueError, TooLarge, TopicError};
     pub use crate::message::{

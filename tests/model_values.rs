@@ -2,7 +2,7 @@
 //!
 //! Twelve digits of each are pinned, to a relative 1e-11: what is left for rounding is three digits.
 
-use millstream::model::{Ggc, Md1, Mg1, Mm1k, Mmc, ServiceTime, Setup};
+use millstream::model::{Class, Ggc, Md1, Mg1, Mm1k, Mmc, Priorities, ServiceTime, Setup, Tandem};
 
 #[track_caller]
 fn assert_near(found: f64, expected: f64) {
@@ -172,4 +172,43 @@ fn the_sojourn_in_a_finite_queue_is_a_mixture_of_erlangs() {
     for (load, capacity, t_s, tail) in rows {
         assert_near(Mm1k::new(load, 1.0, capacity).unwrap().sojourn_tail(t_s), tail);
     }
+}
+
+#[test]
+fn classes_wait_as_cobham_says() {
+    let class = |arrival_per_s, mean_s, second_s2| Class {
+        arrival_per_s,
+        service: ServiceTime::from_moments(mean_s, second_s2).unwrap(),
+    };
+    let three = Priorities::new([class(0.2, 1.0, 2.0), class(0.3, 1.0, 2.0), class(0.3, 1.0, 2.0)]);
+    let two = Priorities::new([class(0.1, 2.0, 8.0), class(0.5, 1.0, 1.5)]);
+    let rows =
+        [(three.unwrap(), vec![1.0, 2.0, 8.0]), (two.unwrap(), vec![0.96875, 3.22916666667])];
+    for (queue, waits) in rows {
+        for (at, wait) in waits.into_iter().enumerate() {
+            assert_near(queue.waiting_mean_s(at).unwrap(), wait);
+        }
+    }
+}
+
+#[test]
+fn two_queues_in_a_row_take_the_sum() {
+    let tandem = |arrival, stages| Tandem::new(arrival, stages).unwrap();
+    assert_near(tandem(800.0, [1_000.0, 1_600.0]).sojourn_mean_s(), 0.00625);
+    assert_near(tandem(500.0, [1_000.0, 900.0]).sojourn_mean_s(), 0.0045);
+}
+
+/// By hand, from the formulas' sources.
+#[test]
+fn the_bounds_on_a_mean_wait_have_their_values() {
+    let ggc = |arrival, arrival_cv2, cv2, servers| {
+        Ggc::new(arrival, arrival_cv2, ServiceTime::new(1.0, cv2).unwrap(), servers).unwrap()
+    };
+    // 2 (1/4 + 4/4) / (2 (1 - 1/2)).
+    assert_near(ggc(2.0, 1.0, 4.0, 4).waiting_mean_most_s(), 2.5);
+    // 0.9 (0.5 / 0.81 + 2) / (2 (1 - 0.9)): Kingman's bound.
+    assert_near(ggc(0.9, 0.5, 2.0, 1).waiting_mean_most_s(), 0.9 * (0.5 / 0.81 + 2.0) / 0.2);
+    // 0.9 / 8 / 0.1 - 3/8.
+    assert_near(ggc(3.6, 1.0, 0.0, 4).waiting_mean_least_s(), 0.75);
+    assert_eq!(ggc(3.6, 0.5, 0.0, 4).waiting_mean_least_s(), 0.0);
 }

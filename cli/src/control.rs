@@ -88,3 +88,29 @@ impl Control {
         self.events.send(event).is_ok()
     }
 }
+
+/// Does `work` on a thread of its own until it is done; none if the run ends before. Then the work goes on until the
+/// process ends, which is soon.
+pub fn until_stopped<T: Send + 'static>(
+    name: &str,
+    control: &Control,
+    events: &Receiver<Event>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Option<T>, Failure> {
+    let ender = control.clone();
+    let working = thread::Builder::new().name(name.to_owned());
+    let working = working.spawn(move || {
+        let done = work();
+        // Nobody waits for it any more if the run has ended.
+        ender.send(Event::End);
+        done
+    });
+    let working = working.map_err(Failure::Start)?;
+    while control.reason().is_none() {
+        if let Ok(Event::End) | Err(_) = events.recv() {
+            let done = working.join();
+            return Ok(Some(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
+        }
+    }
+    Ok(None)
+}

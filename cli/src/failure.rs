@@ -2,7 +2,10 @@
 
 use crate::demo::DemoError;
 use crate::output::OutputError;
+use millstream::lab::suite::SuiteError;
+use millstream::lab::{EventError, ExperimentError, JudgeError, ParametersError, RunError};
 use millstream::log::LogError;
+use millstream::model::ModelError;
 use millstream::{OpenError, PublishError, QueueError};
 use std::io;
 use std::path::PathBuf;
@@ -12,10 +15,11 @@ use std::path::PathBuf;
 pub enum Outcome {
     /// Exit code 0.
     Good,
-    /// Exit code 1: damage, or messages that went to the dead letters.
+    /// Exit code 1: damage, dead letters, a law that does not hold: the table on the page of `main`.
     Finding,
 }
 
+const FINDING: u8 = 1;
 const BAD_INPUT: u8 = 2;
 const IN_USE: u8 = 3;
 const UNUSABLE: u8 = 4;
@@ -65,6 +69,45 @@ pub enum Failure {
     /// No demo with these options.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// The theory has no answer.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// No run with these options.
+    #[error(transparent)]
+    Experiment(#[from] ExperimentError),
+    /// A run that failed.
+    #[error(transparent)]
+    Run(Box<RunError>),
+    /// Events that can be no run's.
+    #[error("{}: {source}", file.display())]
+    Events {
+        /// The file.
+        file: PathBuf,
+        /// Which row, and why.
+        source: EventError,
+    },
+    /// Parameters that no run can have.
+    #[error("{}: {source}", file.display())]
+    Parameters {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: ParametersError,
+    },
+    /// A run that no law can be held against.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+    /// A suite that cannot go on.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
     /// The queue cannot be opened.
     #[error("{}: {source}", dir.display())]
     Open {
@@ -92,18 +135,38 @@ pub enum Failure {
     Start(io::Error),
 }
 
+impl From<RunError> for Failure {
+    fn from(source: RunError) -> Self {
+        Self::Run(Box::new(source))
+    }
+}
+
 impl Failure {
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
+            // The question is in order; the answer is that it cannot be.
+            Self::Model(
+                ModelError::Unattainable { .. }
+                | ModelError::ServersMax { .. }
+                | ModelError::Unstable { .. },
+            ) => FINDING,
+            Self::Model(_) => BAD_INPUT,
+            // The files are in order; what they tell of is no steady state.
+            Self::Judge(JudgeError::Unstable { .. }) => FINDING,
             Self::Input { .. } | Self::LineTooLong { .. } | Self::Demo(_) => BAD_INPUT,
+            Self::Experiment(_) => BAD_INPUT,
+            Self::Run(source) if matches!(**source, RunError::Experiment(_)) => BAD_INPUT,
+            Self::Events { .. } | Self::Parameters { .. } | Self::Judge(_) => BAD_INPUT,
             Self::Publish {
                 source: PublishError::Topic { .. } | PublishError::TooLarge { .. },
                 ..
             } => BAD_INPUT,
             Self::Open { source: OpenError::Setting { .. }, .. }
             | Self::Log { source: LogError::NotEmpty { .. }, .. } => BAD_INPUT,
-            Self::Open { source: OpenError::InUse { .. }, .. }
+            Self::Suite(SuiteError::Exists { .. } | SuiteError::NoPlan { .. }) => BAD_INPUT,
+            Self::Suite(SuiteError::Busy { .. })
+            | Self::Open { source: OpenError::InUse { .. }, .. }
             | Self::Log { source: LogError::Locked { .. }, .. } => IN_USE,
             Self::Queue(
                 QueueError::Filter(_)

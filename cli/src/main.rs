@@ -1,13 +1,14 @@
-//! The command line `millstream`: publish, consume and relay messages of a queue in a directory, and look at it.
+//! The command line `millstream`: publish, consume and relay messages of a queue in a directory, and look at it; show a
+//! queue at work, plan one, and hold the engine against theory.
 //!
-//! One file a command. What they share: the input cut into lines (`input`), standard output (`output`), what ends a
+//! One file a command, or one folder. What they share: the input cut into lines (`input`), standard output (`output`), what ends a
 //! run early (`control`), the work on a message (`work`), what is kept (`keep`) and how durable (`durability`), progress
-//! (`progress`), and failures with their exit codes (`failure`).
+//! (`progress`), rates, shares and targets (`quantity`), and failures with their exit codes (`failure`).
 //!
 //! | exit code | means |
 //! | --- | --- |
 //! | 0 | done, or ended cleanly by Ctrl-C, SIGTERM, or a reader that closed the pipe |
-//! | 1 | done, with a finding: damage, or messages that went to the dead letters |
+//! | 1 | done, with a finding: damage; messages that went to the dead letters; a target that nothing meets; a law that does not hold, or of which nothing can be said; counts that do not add up |
 //! | 2 | usage, or bad input |
 //! | 3 | the directory is in use by another process |
 //! | 4 | the directory or the disk cannot be used, or the queue is full |
@@ -21,8 +22,10 @@ mod failure;
 mod input;
 mod inspect;
 mod keep;
+mod lab;
 mod output;
 mod peek;
+mod plan;
 mod progress;
 mod publish;
 mod purge;
@@ -44,7 +47,8 @@ use std::time::Duration;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or ended cleanly by Ctrl-C, SIGTERM or a closed pipe
-  1  done, with a finding: damage, or messages that went to the dead letters
+  1  done, with a finding: damage, messages that went to the dead letters, a target that nothing
+     meets, a law that does not hold or of which nothing can be said, counts that do not add up
   2  usage, or bad input
   3  DIR is in use by another process
   4  DIR or the disk cannot be used, or is full";
@@ -53,6 +57,8 @@ Exit codes:
 ///
 /// DIR is a queue: a log of all messages, with what each subscription has settled. One process at a time has it
 /// open; peek, stat, inspect and backup look at it beside that one. A message is the bytes of a line, without its newline.
+/// demo, plan and lab need no queue: they show one at work, say how many workers one needs, and hold the engine against
+/// queueing theory.
 #[derive(Parser)]
 #[command(name = "millstream", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -76,6 +82,8 @@ enum Command {
     Backup(backup::Args),
     Inspect(inspect::Args),
     Demo(demo::Args),
+    Plan(plan::Args),
+    Lab(Box<lab::Args>),
 }
 
 fn main() -> ExitCode {
@@ -92,6 +100,8 @@ fn main() -> ExitCode {
         Command::Backup(args) => backup::run(&args, cli.json),
         Command::Inspect(args) => inspect::run(&args, cli.json),
         Command::Demo(args) => demo::run(&args, cli.json),
+        Command::Plan(args) => plan::run(&args, cli.json),
+        Command::Lab(args) => lab::run(&args, cli.json),
     };
     let code = match outcome {
         Ok(Outcome::Good) => 0,

@@ -64,6 +64,11 @@ impl Progress {
         Self::new(None, "{spinner} {human_pos} frames, {elapsed}  {msg}")
     }
 
+    /// Of a run of so many messages, which knows itself how long it takes.
+    pub fn run(messages: u64) -> Self {
+        Self::new(Some(messages), "{bar:40} {human_pos} of {human_len} messages, {msg} left")
+    }
+
     /// The same, unless lines go to a terminal: those are progress enough.
     pub fn unless_output_is_seen(mut self) -> Self {
         if io::stdout().is_terminal() {
@@ -84,6 +89,15 @@ impl Progress {
             bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         bar.set_position(done);
+    }
+
+    /// So much is done, and it takes so much longer.
+    pub fn left(&self, done: u64, remaining: Duration) {
+        if let Some(bar) = &self.bar {
+            let whole = Duration::from_secs(remaining.as_secs());
+            bar.set_message(humantime::format_duration(whole).to_string());
+        }
+        self.at(done);
     }
 
     /// Of so much.
@@ -108,6 +122,32 @@ impl Live {
             bar
         });
         Self { bar }
+    }
+
+    /// It says itself how long it lasts.
+    pub fn endless() -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = hidden(None, "{spinner} {wide_msg}");
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar
+        });
+        Self { bar }
+    }
+
+    /// The line is what `text` says from now on; it is not asked if nobody sees it.
+    pub fn show(&self, text: impl FnOnce() -> String) {
+        if let Some(bar) = &self.bar {
+            bar.tick();
+            bar.set_message(text());
+        }
+    }
+
+    /// Writes other lines above it.
+    pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
     }
 
     /// After that time the line is what `text` says; it is not asked if nobody sees it.

@@ -7,7 +7,7 @@
 //! | target | `wait` or `sojourn` (which may be left out), `mean` or a percentile, `<`, a duration | `p99<2ms`, `wait p99.9 < 10ms`, `mean<500us` |
 
 use humantime::DurationError;
-use std::time::Duration;
+use millstream::model::Target;
 
 /// Multiples of a rate.
 const MULTIPLES: [(&str, f64); 3] = [("k", 1e3), ("M", 1e6), ("G", 1e9)];
@@ -90,32 +90,6 @@ fn decimal(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| begins && number.is_finite())
 }
 
-/// Of which time a target speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stay {
-    /// From arrival to the start of service.
-    Wait,
-    /// From arrival to the end of service.
-    Sojourn,
-}
-
-/// What of that time is to be short enough.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Measure {
-    /// Its mean.
-    Mean,
-    /// The time that this share does not exceed.
-    Quantile(f64),
-}
-
-/// At most so long.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Target {
-    pub stay: Stay,
-    pub measure: Measure,
-    pub most: Duration,
-}
-
 /// Why it is no target.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
@@ -137,25 +111,33 @@ pub enum TargetError {
 pub fn target(text: &str) -> Result<Target, TargetError> {
     let (left, most) = text.split_once('<').ok_or(TargetError::NoLess)?;
     let words: Vec<&str> = left.split_whitespace().collect();
-    let (stay, measure) = match words[..] {
-        ["wait", measure] => (Stay::Wait, measure),
-        ["sojourn", measure] | [measure] => (Stay::Sojourn, measure),
+    let (waits, measure) = match words[..] {
+        ["wait", measure] => (true, measure),
+        ["sojourn", measure] | [measure] => (false, measure),
         _ => return Err(TargetError::Measure(left.trim().to_owned())),
     };
-    let measure = match (measure, measure.strip_prefix('p')) {
-        ("mean", _) => Measure::Mean,
-        (_, Some(percentile)) => Measure::Quantile(quantile(percentile)?),
+    let p = match (measure, measure.strip_prefix('p')) {
+        ("mean", _) => None,
+        (_, Some(percentile)) => Some(quantile(percentile)?),
         _ => return Err(TargetError::Measure(measure.to_owned())),
     };
-    let most = humantime::parse_duration(most.trim_start_matches('=').trim())?;
-    if most.is_zero() { Err(TargetError::Zero) } else { Ok(Target { stay, measure, most }) }
+    let most = humantime::parse_duration(most.strip_prefix('=').unwrap_or(most).trim())?;
+    if most.is_zero() {
+        return Err(TargetError::Zero);
+    }
+    let most_s = most.as_secs_f64();
+    Ok(match (waits, p) {
+        (false, None) => Target::SojournMean { most_s },
+        (false, Some(p)) => Target::SojournQuantile { p, most_s },
+        (true, None) => Target::WaitingMean { most_s },
+        (true, Some(p)) => Target::WaitingQuantile { p, most_s },
+    })
 }
 
+/// The share of a percentile. Its decimal point is moved before it is read: 99.9 / 100 is not the number next to 0.999.
 fn quantile(percentile: &str) -> Result<f64, TargetError> {
-    let percent = decimal(percentile).filter(|percent| 0.0 < *percent && *percent < 100.0);
-    percent
-        .map(|percent| percent / 100.0)
-        .ok_or_else(|| TargetError::Percentile(percentile.to_owned()))
+    let share = decimal(&format!("{percentile}e-2")).filter(|share| 0.0 < *share && *share < 1.0);
+    share.ok_or_else(|| TargetError::Percentile(percentile.to_owned()))
 }
 
 #[cfg(test)]
@@ -201,21 +183,13 @@ mod tests {
 
     #[test]
     fn a_target_names_a_time_a_measure_and_a_duration() {
-        let ms = Duration::from_millis;
-        let sojourn = |measure, most| Target { stay: Stay::Sojourn, measure, most };
         let cases = [
-            ("p99<2ms", sojourn(Measure::Quantile(0.99), ms(2))),
-            ("p99.9 < 10ms", sojourn(Measure::Quantile(0.999), ms(10))),
-            ("mean<=5ms", sojourn(Measure::Mean, ms(5))),
-            ("sojourn mean<5ms", sojourn(Measure::Mean, ms(5))),
-            (
-                "wait p50<1s",
-                Target {
-                    stay: Stay::Wait,
-                    measure: Measure::Quantile(0.5),
-                    most: Duration::from_secs(1),
-                },
-            ),
+            ("p99<2ms", Target::SojournQuantile { p: 0.99, most_s: 0.002 }),
+            ("p99.9 < 10ms", Target::SojournQuantile { p: 0.999, most_s: 0.01 }),
+            ("mean<=5ms", Target::SojournMean { most_s: 0.005 }),
+            ("sojourn mean<5ms", Target::SojournMean { most_s: 0.005 }),
+            ("wait p50<1s", Target::WaitingQuantile { p: 0.5, most_s: 1.0 }),
+            ("wait mean<500us", Target::WaitingMean { most_s: 0.0005 }),
         ];
         for (text, expected) in cases {
             assert_eq!(target(text).ok(), Some(expected), "{text}");

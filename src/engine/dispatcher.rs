@@ -8,7 +8,6 @@
 //! ```
 //!
 //! Who is woken for what is the roster's business: see `roster`.
-//!
 //! A handler that panics has failed its attempt; the worker goes on (H14). Retries wait in the queue, no worker sleeps
 //! for one (H5). There are as many threads as were asked for, however many topics there are (H19). With adaptive workers
 //! there are between a minimum and a maximum, started when they are first needed, and a foreman (`foreman`); a worker that
@@ -291,6 +290,13 @@ impl Dispatcher {
             }
         }
         self.shared.table.store(Arc::new(table));
+    }
+
+    /// How many handlers the subscription of `source` has, and how many workers they may hold.
+    pub(crate) fn seats(&self, source: &Arc<dyn Source>) -> Option<(usize, usize)> {
+        let table = self.shared.table.load();
+        let attached = table.iter().flatten().find(|each| Arc::ptr_eq(&each.source, source))?;
+        Some((attached.members.load().len(), attached.concurrency))
     }
 
     /// Is the calling thread one of the workers?

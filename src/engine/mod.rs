@@ -16,6 +16,9 @@ mod config;
 mod crew;
 mod dispatcher;
 mod durable;
+mod forecast;
+#[cfg(test)]
+mod forecast_simulated;
 mod foreman;
 mod retry;
 mod roster;
@@ -24,6 +27,7 @@ mod subscriber;
 pub use config::{BUFFER_MAX, Config, WORKERS_MAX};
 pub use dispatcher::Handler;
 pub use durable::Durable;
+pub use forecast::{Drift, DriftCause, Forecast};
 pub use subscriber::Subscriber;
 
 use crate::error::{Cause, OpenError, PublishError, QueueError};
@@ -37,6 +41,7 @@ use crate::queue::{
 };
 use crate::sync::{Arc, AtomicBool, Ordering, Weak};
 use dispatcher::Dispatcher;
+use forecast::{Forecaster, Seats};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -57,6 +62,7 @@ struct Inner {
     dispatcher: Dispatcher,
     workers_max: usize,
     closing: AtomicBool,
+    forecaster: Forecaster,
 }
 
 impl Engine {
@@ -78,7 +84,9 @@ impl Engine {
         let dispatcher = Dispatcher::start(Arc::clone(&context), workers)
             .map_err(|source| OpenError::Thread { source: Arc::new(source) })?;
         let closing = AtomicBool::new(false);
-        Ok(Self { inner: Arc::new(Inner { queue, context, dispatcher, workers_max, closing }) })
+        let forecaster = Forecaster::default();
+        let inner = Inner { queue, context, dispatcher, workers_max, closing, forecaster };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Publishes a message: every matching subscription gets it, or, where one is full, none.
@@ -204,6 +212,7 @@ impl Engine {
             storage: self.inner.queue.storage(),
             snapshot,
             durability: self.inner.queue.durability(),
+            forecasts: self.inner.forecasts(),
         }
     }
 
@@ -250,6 +259,18 @@ impl Engine {
 }
 
 impl Inner {
+    fn forecasts(&self) -> Vec<Forecast> {
+        let seats = self.queue.sources().into_iter().map(|source| {
+            let (handlers, workers) = self.dispatcher.seats(&source).unwrap_or_default();
+            let pullers = source.signal().members().saturating_sub(handlers);
+            Seats { source, workers: if handlers == 0 { 0 } else { workers }, pullers }
+        });
+        let seats: Vec<Seats> = seats.collect();
+        let Context { recorder, clock, .. } = &*self.context;
+        let workers = self.dispatcher.workers();
+        self.forecaster.forecasts(recorder, &seats, workers, clock.now_ns())
+    }
+
     fn count_published(&self, messages: u64, accepted: bool) {
         let event = if accepted { Event::Published } else { Event::Refused };
         self.context.recorder.count(0, event, messages);
@@ -375,12 +396,20 @@ pub struct Stats {
     pub storage: Option<StorageStats>,
     /// How far everything is on its way to the disk, and whether a sync has failed; none for a memory queue.
     pub durability: Option<DurabilityStats>,
+    /// What queueing theory expects of each subscription that had traffic in the last two minutes, beside what it does.
+    /// Asking for statistics is what raises and clears a [`Drift`].
+    pub forecasts: Vec<Forecast>,
 }
 
 impl Stats {
     /// How many deliveries and held messages are unsettled.
     pub fn queue_size(&self) -> u64 {
         self.depth.total()
+    }
+
+    /// The forecast for the subscription with that name; `None` if it has had no traffic in the last two minutes.
+    pub fn forecast(&self, subscription: &str) -> Option<&Forecast> {
+        self.forecasts.iter().find(|each| each.subscription == subscription)
     }
 
     /// Rates since the engine was opened.

@@ -20,6 +20,8 @@
 //! | `distribution` | P(N = n), P(W > t), and tests of what came in |
 //! | `judge`, `verdict`, `judgement` | all of it together, the sentence, the values |
 //! | `draw`, `simulate` | chance, and exact queues to test the judge with |
+//! | `suite`, `record` | a ladder of experiments into a folder that can be continued, and what it writes down |
+//! | `report`, `plot` | tables, data and figures, a pure function of the records |
 //!
 //! # Symbols
 //!
@@ -49,7 +51,10 @@ pub mod plot;
 pub mod record;
 pub mod report;
 mod run;
+#[cfg(test)]
+mod sample;
 mod simulate;
+pub mod suite;
 mod systems;
 mod verdict;
 mod walk;

@@ -36,7 +36,7 @@ pub enum Record {
     /// A repetition that ended in an error.
     Failed(Box<FailedRecord>),
     /// What a message costs.
-    Cost(CostRecord),
+    Cost(Box<CostRecord>),
     /// A last line that was not whole.
     Torn {
         /// How long it was.

@@ -24,30 +24,18 @@
 //! | hand-off | end of a message to the start of the next, if that had come by then | the same |
 //! | busy | all attempts' time in handlers | |
 //!
-//! # Orderings
-//!
-//! The swap of the last arrival is \[relaxed\]: it is a number by itself.
-//!
 //! # Limits
 //!
 //! Durations saturate nowhere below 2^64 ns, sums nowhere below 2^128. A clock that runs backwards makes durations of 0
-//! and falls into an older part, or is left out. [`FLOW_SHARDS_MAX`] pairs of a worker and a subscription are
-//! kept, about 8 KB each; subscriptions beyond have no estimates.
+//! and falls into an older part, or is left out. `FLOW_SHARDS_MAX` pairs of a worker and a subscription are kept, about
+//! 8 KB each; subscriptions beyond have no estimates.
 //!
 //! Source: index of dispersion: D. R. Cox and P. A. W. Lewis, "The Statistical Analysis of Series of Events" (1966); as the
 //! variability that a queue feels: W. Whitt, "Approximating a point process by a renewal process", Operations Research 30
 //! (1982). Successive differences: J. von Neumann, Annals of Mathematical Statistics 12 (1941).
 
-use super::Times;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
-use crossbeam_utils::CachePadded;
+use super::trace::{CELLS, GAP_NS_MAX, Moments, PARTS, STEP_BITS, Span, Sums, Trace};
 
-/// How many parts a window has.
-pub const PARTS: usize = 16;
-/// How many cells a window has.
-pub const CELLS: usize = PARTS * PARTS;
-/// How many pairs of a worker and a subscription are kept in a recorder.
-pub const FLOW_SHARDS_MAX: usize = 16_384;
 /// How many arrivals a cell must have, on average, for ca2 to be taken from the gaps.
 pub const GAPS_PER_CELL_MIN: f64 = 30.0;
 /// The dispersion is taken from groups of cells that have as many arrivals as this on average, if there are such.
@@ -58,34 +46,6 @@ const COUNT_MIN: f64 = 4.0;
 const GROUPS_MIN: usize = 24;
 /// The parts with messages that a standard error takes.
 const ERROR_PARTS_MIN: usize = 8;
-
-const STEP_BITS: u32 = 4;
-/// A part of the short and of the long window is 2^this nanoseconds.
-const PART_BITS: [u32; 2] = [29, 33];
-const _: () = assert!(1 << STEP_BITS == PARTS);
-const _: () = assert!(PART_BITS[0] + STEP_BITS == PART_BITS[1]);
-/// The longest gap that is one: a cell of the short window.
-const GAP_NS_MAX: u64 = 1 << (PART_BITS[0] - STEP_BITS);
-
-/// How far back to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Span {
-    /// The last 8 to 8.6 seconds.
-    Short,
-    /// The last 129 to 137 seconds.
-    Long,
-}
-
-impl Span {
-    fn part_bits(self) -> u32 {
-        PART_BITS[self as usize]
-    }
-
-    /// The length of one of its 256 cells in seconds.
-    pub fn cell_s(self) -> f64 {
-        (1_u64 << (self.part_bits() - STEP_BITS)) as f64 * 1e-9
-    }
-}
 
 /// A subscription's traffic over a window that ends now. Times in seconds.
 ///
@@ -98,7 +58,7 @@ pub struct Estimates {
     pub messages: u64,
     /// Attempts that ended in the window and are no `messages`: retries, and what was published before counting began.
     pub others: u64,
-    /// How long the window is.
+    /// How long the window is, from the first arrival in it until now.
     pub window_s: f64,
     /// Arrivals per second: lambda.
     pub arrival_per_s: f64,
@@ -151,211 +111,6 @@ impl Estimates {
         let served_per_s = self.messages as f64 / self.window_s.max(f64::MIN_POSITIVE);
         let growth = if served_per_s > 0.0 { self.arrival_per_s / served_per_s } else { 1.0 };
         (self.busy_mean + turns_per_s * self.handoff_mean_s) * growth / servers.max(1) as f64
-    }
-}
-
-/// A sum and a sum of squares, in nanoseconds.
-#[derive(Debug, Clone, Copy, Default)]
-struct Moments {
-    count: u64,
-    sum: u128,
-    squares: u128,
-}
-
-impl Moments {
-    #[inline]
-    fn add(&mut self, ns: u64) {
-        let wide = u128::from(ns);
-        self.count += 1;
-        self.sum = self.sum.saturating_add(wide);
-        self.squares = self.squares.saturating_add(wide * wide);
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.sum = self.sum.saturating_add(other.sum);
-        self.squares = self.squares.saturating_add(other.squares);
-    }
-
-    fn mean_s(&self) -> f64 {
-        self.sum as f64 / self.count.max(1) as f64 * 1e-9
-    }
-
-    fn square_mean_s2(&self) -> f64 {
-        self.squares as f64 / self.count.max(1) as f64 * 1e-18
-    }
-
-    /// With n - 1 in the denominator; 0 for fewer than two.
-    fn variance_s2(&self) -> f64 {
-        let count = self.count as f64;
-        if self.count < 2 {
-            return 0.0;
-        }
-        let mean = self.mean_s();
-        ((self.square_mean_s2() - mean * mean) * count / (count - 1.0)).max(0.0)
-    }
-
-    /// Variance over the square of the mean; 0 without a mean.
-    fn scv(&self) -> f64 {
-        let mean = self.mean_s();
-        if mean > 0.0 { self.variance_s2() / (mean * mean) } else { 0.0 }
-    }
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    others: u64,
-    longest_ns: u64,
-    busy_ns: u128,
-    waiting: Moments,
-    service: Moments,
-    setup: Moments,
-    handoff: Moments,
-    gap: Moments,
-}
-
-impl Sums {
-    fn merge(&mut self, other: &Self) {
-        self.others += other.others;
-        self.longest_ns = self.longest_ns.max(other.longest_ns);
-        self.busy_ns = self.busy_ns.saturating_add(other.busy_ns);
-        self.waiting.merge(&other.waiting);
-        self.service.merge(&other.service);
-        self.setup.merge(&other.setup);
-        self.handoff.merge(&other.handoff);
-        self.gap.merge(&other.gap);
-    }
-}
-
-/// A part of a window: which one it is, counted from the recorder's beginning, and what happened in it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Part {
-    number: u64,
-    sums: Sums,
-    arrivals: [u32; PARTS],
-}
-
-impl Part {
-    fn arrived(&self) -> u32 {
-        self.arrivals.iter().fold(0, |sum, count| sum.saturating_add(*count))
-    }
-}
-
-/// What a worker adds for one attempt.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Attempt {
-    pub(super) times: Times,
-    /// Is it the message's first, and did the message come after counting began?
-    pub(super) counts: bool,
-    pub(super) gap_ns: Option<u64>,
-    /// When the worker laid down the last one, if it is one that does nothing else.
-    pub(super) last_end_ns: Option<u64>,
-}
-
-/// What one worker did for one subscription.
-#[derive(Debug, Clone)]
-pub(super) struct Trace {
-    /// The number of the flow; another's traces are nothing to it.
-    owner: u64,
-    levels: [[Part; PARTS]; 2],
-}
-
-impl Trace {
-    pub(super) fn new(owner: u64) -> Self {
-        Self { owner, levels: [[Part::default(); PARTS]; 2] }
-    }
-
-    pub(super) fn owner(&self) -> u64 {
-        self.owner
-    }
-
-    /// Adds an attempt; `origin_ns` is the recorder's beginning.
-    #[inline]
-    pub(super) fn add(&mut self, origin_ns: u64, attempt: &Attempt) {
-        let Times { arrival_ns, start_ns, end_ns } = attempt.times;
-        let now = end_ns.saturating_sub(origin_ns) >> PART_BITS[0];
-        let service_ns = end_ns.saturating_sub(start_ns);
-        let Some(part) = self.part(now) else { return };
-        let sums = &mut part.sums;
-        sums.busy_ns = sums.busy_ns.saturating_add(u128::from(service_ns));
-        if !attempt.counts {
-            sums.others += 1;
-            return;
-        }
-        let waiting_ns = start_ns.saturating_sub(arrival_ns);
-        sums.longest_ns = sums.longest_ns.max(end_ns.saturating_sub(arrival_ns));
-        sums.waiting.add(waiting_ns);
-        sums.service.add(service_ns);
-        match attempt.last_end_ns {
-            Some(last_end_ns) if last_end_ns <= arrival_ns => sums.setup.add(waiting_ns),
-            Some(last_end_ns) => sums.handoff.add(start_ns.saturating_sub(last_end_ns)),
-            None => {}
-        }
-        if let Some(gap_ns) = attempt.gap_ns.filter(|gap_ns| *gap_ns < GAP_NS_MAX) {
-            sums.gap.add(gap_ns);
-        }
-        let cell = arrival_ns.saturating_sub(origin_ns) >> (PART_BITS[0] - STEP_BITS);
-        let (number, at) = (cell >> STEP_BITS, cell as usize % PARTS);
-        if number == now {
-            part.arrivals[at] = part.arrivals[at].saturating_add(1);
-        } else {
-            self.count_earlier(number, at);
-        }
-    }
-
-    /// The short window's part with that number, begun if it is new; `None` if time ran backwards beyond it.
-    #[inline]
-    fn part(&mut self, number: u64) -> Option<&mut Part> {
-        let at = number as usize % PARTS;
-        let held = self.levels[0][at].number;
-        if held != number {
-            let ahead = held.saturating_sub(number);
-            if 0 < ahead && ahead < CELLS as u64 {
-                return None;
-            }
-            self.turn(at, number);
-        }
-        Some(&mut self.levels[0][at])
-    }
-
-    /// The place `at` of the short window gets a new part; the old one becomes a cell of the long window.
-    #[cold]
-    fn turn(&mut self, at: usize, number: u64) {
-        let fresh = Part { number, ..Part::default() };
-        let left = std::mem::replace(&mut self.levels[0][at], fresh);
-        // One from beyond the new one is of a clock that was set back.
-        if left.number < number
-            && let Some(part) = self.long_part(left.number >> STEP_BITS)
-        {
-            let cell = &mut part.arrivals[left.number as usize % PARTS];
-            *cell = cell.saturating_add(left.arrived());
-            part.sums.merge(&left.sums);
-        }
-    }
-
-    /// The long window's part with that number; `None` if it has been left behind.
-    fn long_part(&mut self, number: u64) -> Option<&mut Part> {
-        let part = &mut self.levels[1][number as usize % PARTS];
-        if part.number < number {
-            *part = Part { number, ..Part::default() };
-        }
-        (part.number == number).then_some(part)
-    }
-
-    /// Counts an arrival in a part that is not the newest.
-    fn count_earlier(&mut self, number: u64, cell: usize) {
-        let part = &mut self.levels[0][number as usize % PARTS];
-        if part.number < number {
-            self.turn(number as usize % PARTS, number);
-        }
-        let part = &mut self.levels[0][number as usize % PARTS];
-        let count = if part.number == number {
-            &mut part.arrivals[cell]
-        } else {
-            let Some(part) = self.long_part(number >> STEP_BITS) else { return };
-            &mut part.arrivals[number as usize % PARTS]
-        };
-        *count = count.saturating_add(1);
     }
 }
 
@@ -446,7 +201,7 @@ impl Window {
             all
         };
         let all = sum(&self.parts);
-        let window_s = (self.now_ns - self.begin_ns) as f64 * 1e-9;
+        let window_s = (self.now_ns - self.first_ns()) as f64 * 1e-9;
         let per_s = |count: f64| if window_s > 0.0 { count / window_s } else { 0.0 };
         let served_per_s = per_s(all.waiting.count as f64);
         let (dispersion, groups, dispersion_cell_s) = self.dispersion();
@@ -479,6 +234,19 @@ impl Window {
         }
     }
 
+    /// When the traffic in it began: what is empty before the first arrival is no part of it.
+    fn first_ns(&self) -> u64 {
+        let (part_bits, cell_bits) = (self.span.part_bits(), self.span.part_bits() - STEP_BITS);
+        let cell = self.arrivals.iter().position(|count| 0 < *count);
+        let part = self.parts.iter().position(|part| 0 < part.waiting.count);
+        let (Some(cell), Some(part)) = (cell, part) else { return self.begin_ns };
+        let at_ns = match part < cell / PARTS {
+            true => (self.first + part as u64) << part_bits,
+            false => ((self.first << STEP_BITS) + cell as u64) << cell_bits,
+        };
+        at_ns.clamp(self.begin_ns, self.now_ns)
+    }
+
     /// How much longer the messages of the newest part waited than those of the oldest, per second between the two. While
     /// the clock runs for a second, the arrival times of what is served advance by one less this.
     fn growth(&self) -> f64 {
@@ -504,14 +272,16 @@ impl Window {
         let lag_ns =
             self.parts[newest.saturating_sub(1)..=newest].iter().map(|part| part.longest_ns);
         let until = cell(self.now_ns.saturating_sub(lag_ns.max().unwrap_or(0)));
-        let from = cell(self.begin_ns + (1 << cell_bits) - 1);
+        // The first arrival is somewhere in its cell.
+        let from = cell(self.first_ns().saturating_add(1 << cell_bits));
         self.arrivals.get(from..until).unwrap_or(&[])
     }
 
     /// Index of dispersion, the number of groups of cells that it is from, and their length in seconds.
     fn dispersion(&self) -> (Option<f64>, usize, f64) {
         let cells = self.whole_cells();
-        let mean = cells.iter().sum::<u64>() as f64 / cells.len().max(1) as f64;
+        let all: u64 = cells.iter().sum();
+        let mean = all as f64 / cells.len().max(1) as f64;
         let mut size = 1;
         while mean * (size as f64) < COUNT_WANTED && GROUPS_MIN * 2 * size <= cells.len() {
             size *= 2;
@@ -521,14 +291,15 @@ impl Window {
         if mean * (size as f64) < COUNT_MIN || groups < GROUPS_MIN {
             return (None, groups, cell_s);
         }
-        let counts = cells.chunks_exact(size).map(|group| group.iter().sum::<u64>() as f64);
+        let counts = cells.rchunks_exact(size).rev().map(|group| group.iter().sum::<u64>() as f64);
         let (mut sum, mut squares, mut last) = (0.0, 0.0, None);
         for count in counts {
             let step = count - last.unwrap_or(count);
             (sum, squares, last) = (sum + count, squares + step * step, Some(count));
         }
         let variance = squares / (2.0 * (groups - 1) as f64);
-        (Some(variance * groups as f64 / sum), groups, cell_s)
+        let dispersion = (0.0 < sum).then(|| variance * groups as f64 / sum);
+        (dispersion, groups, cell_s)
     }
 
     /// ca2 and its relative standard error: by the gaps where they are many in a cell, else by the counts.
@@ -595,83 +366,245 @@ fn change(older: &Moments, newer: &Moments) -> (f64, f64) {
     (ratio, ratio * (relative(older) + relative(newer)).sqrt())
 }
 
-/// The places for flows in a recorder's shards.
-#[derive(Debug)]
-pub(super) struct Slots {
-    state: Mutex<Free>,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::{FLOW_SHARDS_MAX, Flow, Recorder, Times};
+    use super::*;
 
-#[derive(Debug)]
-struct Free {
-    given_back: Vec<usize>,
-    next: usize,
-    max: usize,
-    flows: u64,
-}
+    const MS: u64 = 1_000_000;
+    const SECOND: u64 = 1_000 * MS;
 
-impl Slots {
-    pub(super) fn new(shards: usize) -> Arc<Self> {
-        let max = FLOW_SHARDS_MAX / shards;
-        let free = Free { given_back: Vec::new(), next: 0, max, flows: 0 };
-        Arc::new(Self { state: Mutex::new(free) })
+    /// SplitMix64 (Steele, Lea and Flood 2014).
+    struct Draw(u64);
+
+    impl Draw {
+        fn unit(&mut self) -> f64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = self.0;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^= mixed >> 31;
+            ((mixed >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+        }
+
+        fn exponential(&mut self, mean: f64) -> f64 {
+            -mean * self.unit().ln()
+        }
     }
 
-    pub(super) fn open(self: &Arc<Self>, opened_ns: u64) -> Flow {
-        let mut free = self.state.lock();
-        free.flows += 1;
-        let slot = match free.given_back.pop() {
-            None if free.next < free.max => {
-                free.next += 1;
-                Some(free.next - 1)
+    /// A law of durations, of mean 1: how to draw it, its scv, and the relative error of an estimated scv times sqrt(n).
+    type Law = (&'static str, fn(&mut Draw) -> f64, f64, f64);
+
+    const LAWS: [Law; 4] = [
+        ("exponential", |draw| draw.exponential(1.0), 1.0, 2.0),
+        ("deterministic", |_| 1.0, 0.0, 1.0),
+        ("Erlang, 4 stages", |draw| (0..4).map(|_| draw.exponential(0.25)).sum(), 0.25, 2.0),
+        // Balanced means, p = (1 + sqrt(3 / 5)) / 2.
+        (
+            "hyperexponential",
+            |draw| {
+                let p = 0.887_298_334_620_741_7;
+                let share = if draw.unit() < p { p } else { 1.0 - p };
+                draw.exponential(0.5 / share)
+            },
+            4.0,
+            6.0,
+        ),
+    ];
+
+    fn flow_at(opened_ns: u64) -> (Recorder, Flow) {
+        let recorder = Recorder::new(3, 0);
+        let flow = recorder.open_flow(opened_ns);
+        (recorder, flow)
+    }
+
+    /// Messages with gaps of `gap_ns` and services of `service_ns` on the mean, each waiting `waiting_ns`, for 20 s. The
+    /// estimates at the end.
+    fn estimates(law: &Law, gap_ns: f64, service_ns: f64, span: Span) -> Estimates {
+        let (recorder, flow) = flow_at(SECOND);
+        let mut draw = Draw(42);
+        let (mut at, end) = (SECOND as f64, 21.0 * SECOND as f64);
+        let mut worker = 0;
+        while at < end {
+            at += gap_ns * (law.1)(&mut draw);
+            let arrival_ns = at as u64;
+            let start_ns = arrival_ns + 3 * MS;
+            let end_ns = start_ns + (service_ns * (law.1)(&mut draw)) as u64;
+            worker += 1;
+            let times = Times { arrival_ns, start_ns, end_ns };
+            recorder.record_in(worker % 3, &flow, times, 1, flow.gap_ns(arrival_ns));
+        }
+        recorder.window(&flow, span, at as u64).unwrap().estimates()
+    }
+
+    /// Dense streams: ca2 comes from the gaps.
+    #[test]
+    fn a_dense_stream_has_the_moments_that_it_was_drawn_with() {
+        for law in &LAWS {
+            let (name, _, scv, spread) = *law;
+            let found = estimates(law, 500_000.0, 200_000.0, Span::Short);
+            let few = (found.messages as f64).sqrt();
+            let near = |what: &str, value: f64, truth: f64, error: f64| {
+                assert!((value - truth).abs() <= error, "{name}, {what}: {value} for {truth}");
+            };
+            near("rate", found.arrival_per_s, 2_000.0, 4.0 * 2_000.0 * (scv.sqrt() + 0.1) / few);
+            near("service", found.service_mean_s, 2e-4, 4.0 * 2e-4 * (scv.sqrt() + 0.1) / few);
+            near("ca2", found.ca2.unwrap(), scv, 4.0 * spread * scv / few + 1e-6);
+            near("cs2", found.cs2, scv, 4.0 * spread * scv / few + 1e-6);
+            near("wait", found.waiting_mean_s, 3e-3, 1e-12);
+            near("its variance", found.waiting_variance_s2, 0.0, 1e-15);
+            near("busy", found.busy_mean, 0.4, 4.0 * 0.4 * 2.0 * (scv.sqrt() + 0.1) / few);
+        }
+    }
+
+    /// Thin streams: ca2 comes from the counts, in whatever order workers wrote them.
+    #[test]
+    fn a_thin_stream_has_the_dispersion_of_its_law() {
+        for law in &LAWS {
+            let (name, _, scv, _) = *law;
+            for (gap_ns, span) in [(2.5e6, Span::Short), (25e6, Span::Short), (100e6, Span::Long)] {
+                let found = estimates(law, gap_ns, 1e3, span);
+                let Some(ca2) = found.ca2 else {
+                    assert!(25e6 <= gap_ns, "{name} {gap_ns}");
+                    continue;
+                };
+                let bias = (1.0 - scv).max(0.0) / 8.0;
+                let error = 4.0 * found.ca2_error * scv + bias + 0.03;
+                assert!((ca2 - scv).abs() <= error, "{name}, gaps of {gap_ns} ns: {ca2} for {scv}");
             }
-            reused => reused,
+        }
+    }
+
+    #[test]
+    fn retries_and_what_came_before_counting_began_only_keep_workers_busy() {
+        let (recorder, flow) = flow_at(100 * SECOND);
+        let now = 101 * SECOND;
+        let times = |waiting_ns| Times {
+            arrival_ns: now - MS - waiting_ns,
+            start_ns: now - MS,
+            end_ns: now,
         };
-        Flow {
-            number: free.flows,
-            slot,
-            opened_ns,
-            last_arrival_ns: CachePadded::new(AtomicU64::new(0)),
-            slots: Arc::clone(self),
+        recorder.record_in(1, &flow, times(998 * MS), 1, None);
+        recorder.record_in(1, &flow, times(900 * MS), 2, None);
+        recorder.record_in(1, &flow, times(90 * SECOND), 1, None);
+        let found = recorder.window(&flow, Span::Short, now + MS).unwrap().estimates();
+        assert_eq!((found.messages, found.others), (1, 2));
+        assert!((found.waiting_mean_s - 998e-3).abs() < 1e-12, "{found:?}");
+        assert!((found.busy_mean * found.window_s - 3e-3).abs() < 1e-12, "{found:?}");
+        assert!((found.window_s - 1.001).abs() < 1e-9, "from the beginning of counting on");
+    }
+
+    #[test]
+    fn a_wait_is_set_up_if_the_worker_was_idle_and_else_there_is_a_hand_off() {
+        let (recorder, flow) = flow_at(0);
+        let record = |arrival_ns, start_ns, end_ns| {
+            recorder.record_in(1, &flow, Times { arrival_ns, start_ns, end_ns }, 1, None);
+        };
+        record(MS, 2 * MS, 3 * MS); // Nothing is known of the worker.
+        record(5 * MS, 9 * MS, 10 * MS);
+        record(8 * MS, 11 * MS, 12 * MS);
+        let found = recorder.window(&flow, Span::Short, 20 * MS).unwrap().estimates();
+        assert_eq!((found.messages, found.setups), (3, 1));
+        assert_eq!((found.setup_mean_s, found.handoff_mean_s), (4e-3, 1e-3));
+        assert!((found.setup_square_mean_s2 - 16e-6).abs() < 1e-15);
+    }
+
+    /// The arrivals are counted where they came, though they were written seconds later and by others.
+    #[test]
+    fn nothing_is_lost_or_doubled_when_parts_are_left_behind() {
+        let (recorder, flow) = flow_at(0);
+        let mut now = 0;
+        for number in 0..60_000_u64 {
+            now = number * 2 * MS;
+            let arrival_ns = now.saturating_sub((number % 7) * 2 * SECOND);
+            let times = Times { arrival_ns, start_ns: now, end_ns: now };
+            recorder.record_in(number as usize % 3, &flow, times, 1, None);
         }
-    }
-}
-
-/// A subscription, to a recorder: under this its traffic is counted. Dropped, its place is another's.
-#[derive(Debug)]
-pub struct Flow {
-    /// Never given twice.
-    pub(super) number: u64,
-    pub(super) slot: Option<usize>,
-    opened_ns: u64,
-    last_arrival_ns: CachePadded<AtomicU64>,
-    slots: Arc<Slots>,
-}
-
-impl Flow {
-    /// Is a message that came at `arrival_ns` and is handed out for the `attempt`-th time one that counts?
-    #[inline]
-    pub fn counts(&self, arrival_ns: u64, attempt: u32) -> bool {
-        attempt <= 1 && self.opened_ns <= arrival_ns
+        let long = recorder.window(&flow, Span::Long, now).unwrap();
+        assert_eq!(long.messages(), 60_000);
+        assert_eq!(long.arrivals.iter().sum::<u64>(), 60_000);
+        let short = recorder.window(&flow, Span::Short, now).unwrap();
+        let window_s = short.estimates().window_s;
+        assert!((short.messages() as f64 - window_s * 500.0).abs() <= 2.0, "{window_s}");
     }
 
-    /// The next message, by the order of the pulls, came at `arrival_ns`: how long after the one before?
-    #[inline]
-    pub fn gap_ns(&self, arrival_ns: u64) -> Option<u64> {
-        self.slot?;
-        let last_ns = self.last_arrival_ns.swap(arrival_ns, Ordering::Relaxed); // [relaxed]
-        (0 < last_ns).then(|| arrival_ns.saturating_sub(last_ns))
+    #[test]
+    fn an_idle_stretch_leaves_an_empty_window_and_then_a_right_one() {
+        let (recorder, flow) = flow_at(0);
+        let record = |from: u64| {
+            for at in 0..1_000 {
+                let arrival_ns = from + at * MS;
+                let times = Times { arrival_ns, start_ns: arrival_ns, end_ns: arrival_ns + 1 };
+                recorder.record_in(1, &flow, times, 1, flow.gap_ns(arrival_ns));
+            }
+        };
+        record(0);
+        let idle = recorder.window(&flow, Span::Long, 3_600 * SECOND).unwrap().estimates();
+        assert_eq!((idle.messages, idle.arrival_per_s, idle.busy_mean), (0, 0.0, 0.0));
+        record(3_600 * SECOND);
+        let again = recorder.window(&flow, Span::Long, 3_601 * SECOND).unwrap().estimates();
+        assert_eq!(again.messages, 1_000);
+        assert_eq!(again.ca2, None, "from one second nothing follows over minutes");
+        assert!((1.0..1.6).contains(&again.window_s), "the pause is no part of it: {again:?}");
+        let short = recorder.window(&flow, Span::Short, 3_601 * SECOND).unwrap().estimates();
+        assert!(short.ca2.unwrap() < 0.05, "the pause is no gap: {short:?}");
     }
 
-    /// When counting began, in nanoseconds of the recorder's clock.
-    pub fn opened_ns(&self) -> u64 {
-        self.opened_ns
-    }
-}
-
-impl Drop for Flow {
-    fn drop(&mut self) {
-        if let Some(slot) = self.slot {
-            self.slots.state.lock().given_back.push(slot);
+    #[test]
+    fn stamps_that_run_backwards_or_reach_the_end_of_time_do_no_harm() {
+        let (recorder, flow) = flow_at(5 * SECOND);
+        for (arrival_ns, start_ns, end_ns) in [
+            (u64::MAX, u64::MAX, u64::MAX),
+            (9 * SECOND, 8 * SECOND, 7 * SECOND),
+            (0, 0, 0),
+            (6 * SECOND, u64::MAX, u64::MAX),
+            (6 * SECOND, 6 * SECOND, u64::MAX - 1),
+        ] {
+            let gap_ns = flow.gap_ns(arrival_ns);
+            recorder.record_in(1, &flow, Times { arrival_ns, start_ns, end_ns }, 1, gap_ns);
         }
+        for span in [Span::Short, Span::Long] {
+            for now_ns in [0, 5 * SECOND, 6 * SECOND, u64::MAX] {
+                let found = recorder.window(&flow, span, now_ns).unwrap().estimates();
+                assert!(found.arrival_per_s.is_finite() && found.cs2.is_finite(), "{found:?}");
+            }
+        }
+        // And what comes after that is counted, in whatever part it falls.
+        let messages = || recorder.window(&flow, Span::Long, 20 * SECOND).unwrap().messages();
+        let before = messages();
+        for at in 0..20 {
+            let now_ns = 9 * SECOND + at * SECOND / 2;
+            let times = Times { arrival_ns: now_ns, start_ns: now_ns, end_ns: now_ns };
+            recorder.record_in(1, &flow, times, 1, None);
+        }
+        assert_eq!(messages(), before + 20);
+    }
+
+    #[test]
+    fn a_place_that_is_given_again_begins_empty_and_takes_nothing_from_the_one_before() {
+        let recorder = Recorder::new(1, 0);
+        let times = Times { arrival_ns: SECOND, start_ns: SECOND, end_ns: SECOND };
+        let first = recorder.open_flow(0);
+        recorder.record_in(0, &first, times, 1, None);
+        let slot = first.slot;
+        drop(first);
+        let second = recorder.open_flow(0);
+        assert_eq!(second.slot, slot);
+        let messages = |flow| recorder.window(flow, Span::Short, SECOND).unwrap().messages();
+        assert_eq!(messages(&second), 0);
+        recorder.record_in(0, &second, times, 1, None);
+        assert_eq!(messages(&second), 1);
+    }
+
+    #[test]
+    fn beyond_the_limit_a_flow_has_no_window_and_its_distributions_count() {
+        let recorder = Recorder::new(super::super::SHARDS_MAX, 0);
+        let most = FLOW_SHARDS_MAX / super::super::SHARDS_MAX;
+        let flows: Vec<Flow> = (0..=most).map(|_| recorder.open_flow(0)).collect();
+        let times = Times { arrival_ns: 1, start_ns: 2, end_ns: 3 };
+        flows.iter().for_each(|flow| recorder.record_in(1, flow, times, 1, flow.gap_ns(1)));
+        let windows = flows.iter().filter(|flow| recorder.window(flow, Span::Short, 9).is_some());
+        assert_eq!(windows.count(), most);
+        assert_eq!(recorder.snapshot(9).waiting.count, most as u64 + 1);
     }
 }

@@ -30,17 +30,20 @@
 //! Source: the buckets are Gil Tene's HdrHistogram.
 
 mod estimate;
+mod flow;
+mod trace;
 
-pub use estimate::{
-    CELLS, Estimates, FLOW_SHARDS_MAX, Flow, GAPS_PER_CELL_MIN, PARTS, Span, Window,
-};
+pub use estimate::{Estimates, GAPS_PER_CELL_MIN, Window};
+pub use flow::{FLOW_SHARDS_MAX, Flow};
+pub use trace::{CELLS, PARTS, Span};
 
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crossbeam_utils::CachePadded;
-use estimate::{Attempt, Slots, Trace};
+use flow::Slots;
 use hdrhistogram::Histogram;
 use std::array::from_fn;
 use std::fmt;
+use trace::{Attempt, Trace};
 
 /// The longest duration the quantiles tell apart: one hour, in nanoseconds.
 pub const DURATION_NS_MAX: u64 = 3_600_000_000_000;

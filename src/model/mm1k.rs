@@ -291,14 +291,25 @@ impl Mm1k {
 
 /// P(N >= n) of a geometric N with ratio e^x, cut to 0 <= N < m: (e^(nx) - e^(mx)) / (1 - e^(mx)), for n <= m.
 fn tail_of_cut_geometric(x: f64, n: f64, m: f64) -> f64 {
-    match x.total_cmp(&0.0) {
-        std::cmp::Ordering::Less => (n * x).exp() * ((m - n) * x).exp_m1() / (m * x).exp_m1(),
-        std::cmp::Ordering::Greater => (-(m - n) * x).exp_m1() / (-m * x).exp_m1(),
-        std::cmp::Ordering::Equal => (m - n) / m,
+    if x == 0.0 {
+        return (m - n) / m;
+    }
+    match x < 0.0 {
+        true => (n * x).exp() * ((m - n) * x).exp_m1() / (m * x).exp_m1(),
+        false => (-(m - n) * x).exp_m1() / (-m * x).exp_m1(),
     }
 }
 
 /// The number itself, if a model takes such a capacity.
 pub(super) fn checked_capacity(capacity: u64) -> Result<u64, ModelError> {
-    within(Quantity::Capacity, capacity as f64, 1.0, CAPACITY_MAX as f64).map(|_| capacity)
+    // Compared as integers: the first number beyond the limit is no double.
+    match (1..=CAPACITY_MAX).contains(&capacity) {
+        true => Ok(capacity),
+        false => Err(ModelError::OutOfRange {
+            quantity: Quantity::Capacity,
+            value: capacity as f64,
+            least: 1.0,
+            most: CAPACITY_MAX as f64,
+        }),
+    }
 }

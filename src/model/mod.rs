@@ -63,6 +63,7 @@ mod mg1;
 mod mm1;
 mod mm1k;
 mod mmc;
+pub mod plan;
 mod poisson;
 mod priority;
 mod saturation;

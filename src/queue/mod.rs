@@ -378,6 +378,8 @@ pub(crate) trait Queue: Send + Sync {
     /// The oldest messages that wait for delivery and match, each once; nothing is removed.
     fn peek(&self, filter: &Filter, count: usize) -> Result<Vec<Arc<Envelope>>, QueueError>;
     fn depth(&self) -> QueueDepth;
+    /// Every subscription.
+    fn sources(&self) -> Vec<Arc<dyn Source>>;
     /// Drops everything unsettled and held that was published to topics that `filter` matches. How much comes back.
     fn purge(&self, filter: &Filter) -> Result<u64, QueueError> {
         let _ = filter;

@@ -168,4 +168,10 @@ fn every_command_explains_itself() {
             assert!(ran.text().contains(word), "{word} in the help of {command}");
         }
     }
+    for command in ["demo", "plan", "lab"] {
+        let ran = super::ran(place.bare(command, &["--help"])).ends(0);
+        for word in ["Usage:", "Example", "Exit codes:", "--json"] {
+            assert!(ran.text().contains(word), "{word} in the help of {command}");
+        }
+    }
 }

@@ -9,9 +9,12 @@ mod commands;
 mod crash;
 mod demo;
 mod keep;
+mod lab;
 mod look;
+mod plan;
 mod round_trip;
 mod stop;
+mod suite;
 
 use serde_json::Value;
 use std::fs;

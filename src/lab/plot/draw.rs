@@ -37,6 +37,7 @@ const NOTE_CHARACTERS: usize = 100;
 /// Characters of a title.
 const TITLE_CHARACTERS: usize = 90;
 const LINE_HEIGHT: i32 = 15;
+const _: () = assert!((SERIES_MAX + 1) as i32 * (LINE_HEIGHT + 6) < PANEL_HEIGHT as i32 - 40);
 const MARKER: i32 = 4;
 
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
@@ -154,13 +155,20 @@ fn paint_panel<'a>(root: &Area<'a>, panel: &Panel, top: u32) -> Drawn<'a> {
         let at = ((a.0 + b.0) / 2, (a.1 + b.1) / 2);
         write(root, "no data", at, LABEL_SIZE, GREY, HPos::Center)?;
     }
+    let mut notes = Vec::new();
     if left_out > 0 {
         let reason = if log { "not finite, or not above zero" } else { "not finite" };
-        let note = format!("{left_out} points are not drawn: {reason}");
-        let at = ((MARGIN + AXIS_WIDTH) as i32, (top + PANEL_HEIGHT) as i32 - 14);
-        write(root, &shorten(&note, NOTE_CHARACTERS), at, SMALL_SIZE, GREY, HPos::Left)?;
+        notes.push(format!("{left_out} points are not drawn: {reason}"));
     }
-    Ok(())
+    let beyond = drawn.iter().filter(|datum| panel.y.is_beyond(datum.y)).count();
+    if beyond > 0 {
+        notes.push(format!("{beyond} points lie beyond the axis and are drawn at its edge"));
+    }
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let at = ((MARGIN + AXIS_WIDTH) as i32, (top + PANEL_HEIGHT) as i32 - 14);
+    write(root, &shorten(&notes.join("; "), NOTE_CHARACTERS), at, SMALL_SIZE, GREY, HPos::Left)
 }
 
 fn paint_series<'a>(
@@ -278,11 +286,19 @@ fn paint_marker<'a>(root: &Area<'a>, at: Pixel, index: usize, colour: RGBColor) 
 
 fn paint_legend<'a>(root: &Area<'a>, panel: &Panel, top: u32) -> Drawn<'a> {
     let left = (WIDTH - LEGEND_WIDTH) as i32 + 4;
-    let bottom = (top + PANEL_HEIGHT) as i32 - LINE_HEIGHT;
+    let all = panel.series.iter().map(|series| series.name.as_str());
+    let all = all.chain(panel.band.iter().map(|band| band.name.as_str()));
+    let heights = all.map(|name| wrap(name, LEGEND_CHARACTERS).len() as i32 * LINE_HEIGHT + 6);
+    // Where they do not fit, each name has one line.
+    let fits = heights.sum::<i32>() <= (PANEL_HEIGHT - 40) as i32;
     let mut y = top as i32 + 22;
     let names = panel.series.iter().map(|series| (series.name.as_str(), Some(series.shape)));
     let band = panel.band.iter().map(|Band { name, .. }| (name.as_str(), None));
-    for (index, (name, shape)) in names.chain(band).enumerate() {
+    // A series without points keeps its place, so that the others keep their colours; it has nothing to name.
+    let is_empty =
+        |index: usize| panel.series.get(index).is_some_and(|series| series.points.is_empty());
+    let named = names.chain(band).enumerate().filter(|(index, _)| !is_empty(*index));
+    for (index, (name, shape)) in named {
         let colour = COLOURS[index % COLOURS.len()];
         match shape {
             None => {
@@ -299,10 +315,11 @@ fn paint_legend<'a>(root: &Area<'a>, panel: &Panel, top: u32) -> Drawn<'a> {
                 }
             }
         }
-        for line in wrap(name, LEGEND_CHARACTERS) {
-            if y > bottom {
-                return Ok(());
-            }
+        let lines = match fits {
+            true => wrap(name, LEGEND_CHARACTERS),
+            false => vec![shorten(name, LEGEND_CHARACTERS)],
+        };
+        for line in lines {
             write(root, &line, (left + 30, y), SMALL_SIZE, INK, HPos::Left)?;
             y += LINE_HEIGHT;
         }
@@ -468,7 +485,7 @@ mod tests {
         assert_eq!(has("load, rho (1)"), 2);
         assert_eq!(has("mean time in the system (services; log scale)"), 2);
         assert_eq!(has("series 6 <with"), 2);
-        assert_eq!(has("1 % of the law"), 2);
+        assert_eq!(has("1 % of"), 2);
         assert!(document.contains("fill=\"#FFFFFF\""), "a light background");
     }
 
@@ -495,6 +512,20 @@ mod tests {
         }
         let empty = svg(&Figure::default()).expect("a figure");
         assert!(assert_inside(&empty).iter().any(|label| label.text == "no data"));
+    }
+
+    #[test]
+    fn one_wild_value_does_not_flatten_the_others_and_is_said() {
+        let points = [1.01, 0.99, 800.0].map(|y| Datum::within(y / 1000.0, y, 700.0));
+        let y = Axis::linear("W measured / law", "ratio").limited(0.7, 1.5);
+        let x = Axis::linear("load", "1");
+        let series = vec![Series::measured("memory", points.to_vec())];
+        let panels = vec![Panel { x, y, series, band: None }];
+        let document = svg(&Figure { title: "wild".into(), panels }).expect("a figure");
+        let labels = assert_inside(&document);
+        let said = |text: &str| labels.iter().any(|label| label.text == text);
+        assert!(said("1 points lie beyond the axis and are drawn at its edge"));
+        assert!(said("0.8") && said("1.4") && !said("500"));
     }
 
     #[test]

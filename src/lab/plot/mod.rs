@@ -9,7 +9,8 @@
 //!
 //! A figure says what is drawn, never how: colours (Okabe and Ito 2008, told apart by the colour-blind), markers and dashes
 //! follow from a series' place, so that no two of a figure look alike in print either. What cannot be drawn (not finite, or
-//! not above zero on a logarithmic axis) is counted and said under its panel, never dropped in silence.
+//! not above zero on a logarithmic axis) is counted and said under its panel, never dropped in silence; so
+//! is what lies beyond the limits of an axis and is drawn at its edge.
 //!
 //! # Limits
 //!
@@ -94,13 +95,16 @@ pub struct Axis {
     pub scale: Scale,
     /// These values are inside, whatever the data are.
     pub include: Vec<f64>,
+    /// What is below or above is drawn at the edge, and counted under the panel: one wild value would flatten all others.
+    pub limits: Option<(f64, f64)>,
 }
 
 impl Axis {
     /// An axis of even differences.
     #[must_use]
     pub fn linear(label: &str, unit: &str) -> Self {
-        Self { label: label.into(), unit: unit.into(), scale: Scale::Linear, include: Vec::new() }
+        let (label, unit) = (label.into(), unit.into());
+        Self { label, unit, scale: Scale::Linear, include: Vec::new(), limits: None }
     }
 
     /// An axis of even factors.
@@ -114,6 +118,17 @@ impl Axis {
     pub fn including(mut self, values: &[f64]) -> Self {
         self.include.extend_from_slice(values);
         self
+    }
+
+    /// The same, never beyond these two.
+    #[must_use]
+    pub fn limited(mut self, low: f64, high: f64) -> Self {
+        self.limits = Some((low, high));
+        self
+    }
+
+    fn is_beyond(&self, value: f64) -> bool {
+        self.limits.is_some_and(|(low, high)| value < low || high < value)
     }
 
     fn text(&self) -> String {

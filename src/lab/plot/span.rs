@@ -28,6 +28,11 @@ pub struct Span {
 impl Span {
     /// A span that holds what of `values` can be drawn.
     pub fn over(axis: &Axis, values: impl Iterator<Item = f64>) -> Self {
+        let limited = |value: f64| match axis.limits {
+            Some((low, high)) if low < high => value.max(low).min(high),
+            _ => value,
+        };
+        let values = values.filter(|value| drawable(axis.scale, *value)).map(limited);
         let all = values.chain(axis.include.iter().copied());
         let (low, high) = all
             .filter(|value| drawable(axis.scale, *value))
@@ -96,7 +101,7 @@ impl Span {
         if value == 0.0 || size < self.high.abs().max(self.low.abs()) * 1e-9 {
             return "0".into();
         }
-        if !(1e-4..1e6).contains(&size) {
+        if !(1e-4..1e7).contains(&size) {
             return format!("{value:e}");
         }
         // As many places as the value needs: ticks are short decimals but for rounding.

@@ -185,13 +185,13 @@ fn values(run: &RunRecord) -> Vec<(&'static str, f64, &'static str)> {
         ("length of the run", judgement.realized.run_s, "s"),
         ("W of the own path", own.perfect_mean_s, "s"),
         ("W over own path", own.ratio, "1"),
-        ("W over own path, without absences", own.ratio_without_absences, "1"),
-        ("busy hand-off, mean", hand_offs.busy.mean_ns, "ns"),
-        ("busy hand-off, p99", hand_offs.busy.p99_ns as f64, "ns"),
-        ("idle hand-off, mean", hand_offs.idle.mean_ns, "ns"),
-        ("idle hand-off, p99", hand_offs.idle.p99_ns as f64, "ns"),
-        ("lateness of the source, mean", judgement.lateness.mean_ns, "ns"),
-        ("lateness of the source, max", judgement.lateness.max_ns as f64, "ns"),
+        ("W over own path without absences", own.ratio_without_absences, "1"),
+        ("busy hand-off mean", hand_offs.busy.mean_ns, "ns"),
+        ("busy hand-off p99", hand_offs.busy.p99_ns as f64, "ns"),
+        ("idle hand-off mean", hand_offs.idle.mean_ns, "ns"),
+        ("idle hand-off p99", hand_offs.idle.p99_ns as f64, "ns"),
+        ("lateness of the source mean", judgement.lateness.mean_ns, "ns"),
+        ("lateness of the source max", judgement.lateness.max_ns as f64, "ns"),
     ];
     values.extend(own.ratio_to_draws.map(|ratio| ("W over drawn path", ratio, "1")));
     if let Some(bias) = &judgement.stall_bias {

@@ -10,7 +10,6 @@
 //!
 //! A figure without data is left out of the report, which says so.
 
-use super::number::digits;
 use crate::lab::plot::{Axis, Band, Datum, Figure, Panel, SERIES_MAX, Series};
 use crate::lab::record::{Cost, CostRecord, RunRecord};
 use crate::lab::{Histogram, Kind, LawCheck, Wait};
@@ -68,15 +67,18 @@ fn layer(run: &RunRecord) -> String {
     format!("{}, {wait}", run.experiment.on)
 }
 
+/// By layer and law: W in services, and W over the law.
+type Layers = BTreeMap<(String, String), [Vec<Datum>; 2]>;
+
 fn waiting(runs: &[&RunRecord]) -> Option<Illustration> {
     let one_server = |run: &&&RunRecord| matches!(run.experiment.kind, Kind::Mm1 | Kind::Setup);
-    let mut layers: BTreeMap<String, [Vec<Datum>; 2]> = BTreeMap::new();
+    let mut layers = Layers::new();
     let mut parked: Vec<Datum> = Vec::new();
     let mut bands: Vec<f64> = Vec::new();
     for run in runs.iter().filter(one_server) {
         let Some(check) = sojourn(run) else { continue };
         let (load, rate) = (run.judgement.realized.load, run.judgement.realized.service_per_s);
-        let [stays, ratios] = layers.entry(layer(run)).or_default();
+        let [stays, ratios] = layers.entry((layer(run), check.law.clone())).or_default();
         let half = check.interval.map(|interval| interval.half_width);
         let ratio = check.interval.map_or(check.measured / check.theory, |interval| interval.ratio);
         stays.push(match half {
@@ -95,40 +97,7 @@ fn waiting(runs: &[&RunRecord]) -> Option<Illustration> {
         return None;
     }
     parked.sort_by(|a, b| a.x.total_cmp(&b.x));
-    let most = layers.values().flat_map(|[stays, _]| stays).map(|datum| datum.x);
-    let most = most.fold(0.5, f64::max).min(0.97);
-    let law = (0..=120).map(|step| most * f64::from(step) / 120.0);
-    let law = Series::law("law: M/M/1", law.map(|rho| Datum::at(rho, 1.0 / (1.0 - rho))).collect());
-    let mut series = vec![law];
-    if !parked.is_empty() {
-        series.push(Series::law("law: M/M/1 with set-up, at the wake-ups measured", parked));
-    }
-    // The same places in both panels, so that a layer keeps its colour and mark.
-    let pad = series.len();
-    series.extend(layers.iter().map(|(name, [stays, _])| Series::measured(name, stays.clone())));
-    let one = vec![Datum::at(0.0, 1.0), Datum::at(1.0, 1.0)];
-    let mut ratios = vec![Series::law("the law itself", one)];
-    ratios.extend((1..pad).map(|_| Series::law("", Vec::new())));
-    ratios.extend(layers.into_iter().map(|(name, [_, ratios])| Series::measured(name, ratios)));
-    series.truncate(SERIES_MAX);
-    ratios.truncate(SERIES_MAX);
-    let band = bands.into_iter().fold(f64::INFINITY, f64::min);
-    let x =
-        Axis::linear("load rho = arrivals per second x mean service", "1").including(&[0.0, 1.0]);
-    let stays = Axis::linear("W, mean time in the system", "mean services").including(&[0.0]);
-    let panels = vec![
-        Panel { x: x.clone(), y: stays, series, band: None },
-        Panel {
-            x,
-            y: Axis::linear("W measured / law", "1"),
-            series: ratios,
-            band: Some(Band {
-                name: format!("within {} % of the law", digits(band * 100.0)),
-                low: 1.0 - band,
-                high: 1.0 + band,
-            }),
-        },
-    ];
+    let panels = waiting_panels(layers, parked, bands.into_iter().fold(f64::INFINITY, f64::min));
     let title = "How long does a message stay, as the load grows?".into();
     Some(Illustration {
         file: "waiting.svg".into(),
@@ -145,24 +114,67 @@ fn waiting(runs: &[&RunRecord]) -> Option<Illustration> {
     })
 }
 
+/// W by load, above, and over its law, below: the same places in both, so that a layer keeps its colour and mark.
+fn waiting_panels(layers: Layers, parked: Vec<Datum>, band: f64) -> Vec<Panel> {
+    let most = layers.values().flat_map(|[stays, _]| stays).map(|datum| datum.x);
+    let most = most.fold(0.5, f64::max).min(0.97);
+    let law = (0..=60).map(|step| most * f64::from(step) / 60.0);
+    let law = Series::law("law: M/M/1", law.map(|rho| Datum::at(rho, 1.0 / (1.0 - rho))).collect());
+    let mut series = vec![law];
+    if !parked.is_empty() {
+        series.push(Series::law("law: M/M/1 with set-up, at the wake-ups measured", parked));
+    }
+    let pad = series.len();
+    series
+        .extend(layers.iter().map(|((name, _), [stays, _])| Series::measured(name, stays.clone())));
+    let one = vec![Datum::at(0.0, 1.0), Datum::at(1.0, 1.0)];
+    let mut ratios = vec![Series::law("the law itself", one)];
+    ratios.extend((1..pad).map(|_| Series::law("", Vec::new())));
+    ratios.extend(layers.into_iter().map(|((name, law), [_, ratios])| {
+        Series::measured(if law == "M/M/1" { name } else { format!("{name} / {law}") }, ratios)
+    }));
+    series.truncate(SERIES_MAX);
+    ratios.truncate(SERIES_MAX);
+    let x = Axis::linear("load rho", "arrivals per second x mean service").including(&[0.0, 1.0]);
+    let stays = Axis::linear("W, mean time in the system", "mean services").including(&[0.0]);
+    // A run that the machine disturbed may be off by any factor: it is marked at the edge, and its row has the number.
+    let stays = stays.limited(0.0, 1.6 / (1.0 - most));
+    vec![
+        Panel { x: x.clone(), y: stays, series, band: None },
+        Panel {
+            x,
+            y: Axis::linear("W measured / law", "ratio").limited(0.8, 1.3),
+            series: ratios,
+            band: Some(Band {
+                name: format!("within {} % of the law", (band * 1000.0).round() / 10.0),
+                low: 1.0 - band,
+                high: 1.0 + band,
+            }),
+        },
+    ]
+}
+
 fn distribution(runs: &[&RunRecord], name: &str) -> Option<Illustration> {
     let runs: Vec<&&RunRecord> = runs.iter().filter(|run| run.name == name).collect();
     let mut panels = Vec::new();
-    for (of, x, y) in [
+    for (of, x, y, unit) in [
         (
             "W",
             Axis::linear("t, time in the system", "mean sojourns of the law"),
-            "share that stays longer than t, P(W > t)",
+            "P(W > t)",
+            "share of messages",
         ),
         (
             "N by arrivals",
             Axis::linear("n, messages found by an arrival", "messages"),
-            "share of arrivals, P(N = n)",
+            "P(N = n)",
+            "share of arrivals",
         ),
         (
             "N by time",
             Axis::linear("n, messages in the system", "messages"),
-            "share of the time, P(N = n)",
+            "P(N = n)",
+            "share of the time",
         ),
     ] {
         let mut law: Vec<Datum> = Vec::new();
@@ -186,7 +198,7 @@ fn distribution(runs: &[&RunRecord], name: &str) -> Option<Illustration> {
         law.sort_by(|a, b| a.x.total_cmp(&b.x));
         series.insert(0, Series::law("law", law));
         series.truncate(SERIES_MAX);
-        panels.push(Panel { x: x.including(&[0.0]), y: Axis::log(y, "1"), series, band: None });
+        panels.push(Panel { x: x.including(&[0.0]), y: Axis::log(y, unit), series, band: None });
     }
     if panels.is_empty() {
         return None;
@@ -255,7 +267,7 @@ fn hand_offs(runs: &[&RunRecord]) -> Option<Illustration> {
     }
     let panel = |series, what: &str| Panel {
         x: Axis::log(&format!("hand-off {what}"), "us"),
-        y: Axis::linear("share of messages per decade", "1").including(&[0.0]),
+        y: Axis::linear("how many", "share of messages per decade").including(&[0.0]),
         series,
         band: None,
     };
@@ -344,7 +356,7 @@ fn cost(costs: &[&CostRecord]) -> Option<Illustration> {
                 series.push(Series::joined(name, points));
             }
         }
-        let y = Axis::log("cost of a message, median and range", "ns");
+        let y = Axis::log("cost of a message", "ns");
         (!series.is_empty()).then_some(Panel { x, y, series, band: None })
     };
     let depth = Axis::log("depth: messages in the queue", "messages");

@@ -190,53 +190,10 @@ fn misses(text: &mut String, seen: &Seen) {
         ));
     }
     for run in &seen.runs {
-        let name = format!("{}, repetition {}", cell(&run.name), run.repetition + 1);
-        if run.judgement.source_late {
-            lines.push(format!(
-                "**source**: {name}: it was late by more than a quarter of the band: W from the intended arrivals is off W from \
-                 the arrivals"
-            ));
-        }
-        if !little_holds(run) {
-            let little = run.judgement.little;
-            lines.push(format!(
-                "**Little's law**: {name}: {} is not {}",
-                little.area, little.sojourns
-            ));
-        }
-        for check in &run.judgement.checks {
-            if check.decides && check.verdict != Verdict::Holds {
-                let verdict = tables::verdict(&check.verdict);
-                lines.push(format!(
-                    "{verdict}: {name}: {} beside {}, ratio {}",
-                    cell(&check.quantity),
-                    cell(&check.law),
-                    tables::ratio(check)
-                ));
-            }
-        }
-        let missing = run.judgement.points.iter().filter(|point| !point.holds);
-        let missing: Vec<String> =
-            missing.map(|point| format!("{} at {}", point.of, number::digits(point.at))).collect();
-        if !missing.is_empty() {
-            let points = run.judgement.points.len();
-            let (few, more) = missing.split_at(missing.len().min(8));
-            let rest =
-                if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-            lines.push(format!(
-                "**distribution**: {name}: {} of {points} points: {}{rest}",
-                missing.len(),
-                cell(&few.join(", "))
-            ));
-        }
-        for input in run.judgement.inputs.iter().filter(|input| !input.holds) {
-            let (statistic, critical) =
-                (number::digits(input.statistic), number::digits(input.refused_above));
-            lines.push(format!(
-                "**input**: {name}: \"{}\" is refused: {statistic} above {critical}",
-                cell(&input.claim)
-            ));
-        }
+        misses_of(&mut lines, run);
+    }
+    if seen.ladder.is_some() {
+        lines.push("**not run**: priorities: the engine has no lanes to serve by".into());
     }
     if lines.is_empty() {
         lines.push("nothing".into());
@@ -245,6 +202,54 @@ fn misses(text: &mut String, seen: &Seen) {
         say!(text, "- {line}");
     }
     text.push('\n');
+}
+
+/// What a repetition leaves to be wished for.
+fn misses_of(lines: &mut Vec<String>, run: &RunRecord) {
+    let name = format!("{}, repetition {}", cell(&run.name), run.repetition + 1);
+    if run.judgement.source_late {
+        lines.push(format!(
+                "**source**: {name}: it was late by more than a quarter of the band: W from the intended arrivals is off W from \
+                 the arrivals"
+            ));
+    }
+    if !little_holds(run) {
+        let little = run.judgement.little;
+        lines.push(format!("**Little's law**: {name}: {} is not {}", little.area, little.sojourns));
+    }
+    for check in &run.judgement.checks {
+        if check.decides && check.verdict != Verdict::Holds {
+            let verdict = tables::verdict(&check.verdict);
+            lines.push(format!(
+                "{verdict}: {name}: {} beside {}, ratio {}",
+                cell(&check.quantity),
+                cell(&check.law),
+                tables::ratio(check)
+            ));
+        }
+    }
+    let missing = run.judgement.points.iter().filter(|point| !point.holds);
+    let missing: Vec<String> =
+        missing.map(|point| format!("{} at {}", point.of, number::digits(point.at))).collect();
+    if !missing.is_empty() {
+        let points = run.judgement.points.len();
+        let (few, more) = missing.split_at(missing.len().min(8));
+        let rest =
+            if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        lines.push(format!(
+            "**distribution**: {name}: {} of {points} points: {}{rest}",
+            missing.len(),
+            cell(&few.join(", "))
+        ));
+    }
+    for input in run.judgement.inputs.iter().filter(|input| !input.holds) {
+        let (statistic, critical) =
+            (number::digits(input.statistic), number::digits(input.refused_above));
+        lines.push(format!(
+            "**input**: {name}: \"{}\" is refused: {statistic} above {critical}",
+            cell(&input.claim)
+        ));
+    }
 }
 
 fn machine(text: &mut String, seen: &Seen) {
@@ -321,5 +326,121 @@ pub fn clock(time: Duration) -> String {
         s if s < 59.5 => format!("{s:.0} s"),
         s if s < 3570.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), (s % 60.0).floor()),
         s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), (s % 3600.0 / 60.0).floor()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::sample;
+
+    /// A section of a report.
+    fn section<'a>(report: &'a str, heading: &str) -> &'a str {
+        let from = report.find(&format!("## {heading}\n")).expect("the section is there");
+        let rest = &report[from + 3..];
+        &rest[..rest.find("\n## ").unwrap_or(rest.len())]
+    }
+
+    #[test]
+    fn every_repetition_is_in_every_table() {
+        let records = sample::records();
+        let report = markdown(&records);
+        let seen = Seen::of(&records);
+        let tables = [
+            "Every run",
+            "Every check",
+            "The engine beside its own path",
+            "Hand-offs, and how late the source was",
+            "What the machine took",
+            "Was it what was asked for?",
+        ];
+        for heading in tables {
+            let section = section(&report, heading);
+            for run in &seen.runs {
+                let row = format!("| {} |", title(run));
+                assert!(section.contains(&row), "{heading}: {row}");
+            }
+            // Each row has as many cells as its header.
+            let bars = |line: &str| line.replace("\\|", "").matches('|').count();
+            let mut lines = section.lines().filter(|line| line.starts_with('|'));
+            let header = bars(lines.next().expect("a table"));
+            assert!(lines.all(|line| bars(line) == header), "{heading}");
+        }
+    }
+
+    #[test]
+    fn what_misses_is_named_and_nothing_else() {
+        let records = sample::records();
+        let report = markdown(&records);
+        let misses = section(&report, "What misses");
+        for part in [
+            "- a line of 17 bytes in `judgements.jsonl` was not whole",
+            "- **not run**: mm1-memory-spin-0.95 (would take ",
+            "- **failed**: mm1k-ring-spin-1.00-k5, repetition 1: no memory for the stamps of 7",
+            "- disturbed: mm1-memory-spin-0.80, repetition 1: W from intended beside M/M/1, ratio 1.0030 +- 0.0080",
+            "- undecided (about 7 000 000 messages): mm1-memory-spin-0.80, repetition 2: W",
+            "- **broken**: mm1-ring-spin-0.50, repetition 1: W from intended beside M/M/1",
+            "- **distribution**: mm1-memory-spin-0.50, repetition 1: 1 of 30 points: W at 4.605",
+        ] {
+            assert!(misses.contains(part), "{part} in {misses}");
+        }
+        assert!(!misses.contains("**input**") && !misses.contains("Little"), "{misses}");
+        assert!(!misses.contains("mm1-channel-spin-0.50, repetition 1: W from"), "{misses}");
+        let none = markdown(&[]);
+        assert!(section(&none, "What misses").contains("- nothing\n"), "{none}");
+        assert!(none.contains("There are no data to draw."));
+    }
+
+    #[test]
+    fn a_lost_message_and_a_refused_input_are_told() {
+        let mut records = sample::records();
+        let Some(Record::Run(run)) = records.get_mut(1) else { panic!("a run") };
+        run.judgement.little.sojourns += 1;
+        run.judgement.inputs[0].holds = false;
+        run.judgement.source_late = true;
+        let report = markdown(&records);
+        let misses = section(&report, "What misses");
+        assert!(misses.contains("**Little's law**: mm1-memory-spin-0.50, repetition 1: 11805916"));
+        assert!(misses.contains("\"gaps are exponential\" is refused: 0.001200 above 0.004000"));
+        assert!(misses.contains("**source**: mm1-memory-spin-0.50, repetition 1"));
+    }
+
+    #[test]
+    fn every_figure_is_drawn_once_with_three_sentences_and_is_named_in_the_report() {
+        let records = sample::records();
+        let pages = pages(&records).unwrap();
+        let report = &pages[0].content;
+        let seen = Seen::of(&records);
+        let figures = figures(&seen.runs, &seen.costs);
+        assert_eq!(pages.len(), figures.len() + 2);
+        for Illustration { file, sentences, .. } in &figures {
+            assert_eq!(report.matches(&format!("]({file})")).count(), 1, "{file}");
+            assert!(pages.iter().any(|page| page.name == *file && page.content.contains("<svg")));
+            assert_eq!(report.matches(&sentences.join(" ")).count(), 1);
+            for sentence in sentences {
+                assert!(sentence.ends_with('.') && !sentence.contains(". "), "{sentence}");
+            }
+        }
+        for file in ["waiting.svg", "hand-offs.svg", "throughput.svg", "cost.svg"] {
+            assert!(figures.iter().any(|figure| figure.file == file), "{file}");
+        }
+    }
+
+    #[test]
+    fn data_have_a_row_a_check_and_a_point_and_as_many_fields_as_columns() {
+        let records = sample::records();
+        let data = csv(&records);
+        let seen = Seen::of(&records);
+        let checks: usize = seen.runs.iter().map(|run| run.judgement.checks.len()).sum();
+        let points: usize = seen.runs.iter().map(|run| run.judgement.points.len()).sum();
+        let rows = |kind: &str| data.lines().filter(|line| line.starts_with(kind)).count();
+        assert_eq!((rows("check,"), rows("point,"), rows("cost,")), (checks, points, 36));
+        for line in data.lines() {
+            assert_eq!(line.split(',').count(), COLUMNS.len(), "{line}");
+        }
+        for column in COLUMNS {
+            assert!(FILES.contains(&format!("`{column}`")), "{column} is documented");
+        }
+        assert!(data.contains("\ncheck,mm1-memory-spin-0.50,0,mm1,memory,spin,1,,"), "{data}");
     }
 }

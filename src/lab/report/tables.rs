@@ -81,6 +81,7 @@ pub fn checks(text: &mut String, runs: &[&RunRecord]) {
         "measured",
         "theory",
         "ratio, 95 %",
+        "median of groups",
         "groups",
         "band",
         "decides",

@@ -394,6 +394,12 @@ impl Queue for MemoryQueue {
         QueueDepth { held: state.held.len() as u64, subscriptions: subscriptions.collect() }
     }
 
+    fn sources(&self) -> Vec<Arc<dyn Source>> {
+        let state = self.shared.state.lock();
+        let sources = state.subscriptions.values();
+        sources.map(|source| Arc::clone(source) as Arc<dyn Source>).collect()
+    }
+
     fn sync(&self) -> Result<(), QueueError> {
         Ok(())
     }

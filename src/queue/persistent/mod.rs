@@ -586,6 +586,12 @@ impl Queue for PersistentQueue {
         self.shared.depth(&self.shared.state.lock())
     }
 
+    fn sources(&self) -> Vec<Arc<dyn Source>> {
+        let state = self.shared.state.lock();
+        let sources = state.subscriptions.values();
+        sources.map(|source| Arc::clone(source) as Arc<dyn Source>).collect()
+    }
+
     fn purge(&self, filter: &Filter) -> Result<u64, QueueError> {
         self.shared.purge(filter)
     }
