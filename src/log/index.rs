@@ -534,7 +534,9 @@ mod tests {
         let log = Log::open(dir.path(), options()).unwrap();
         fill(&log);
         log.sync().unwrap();
-        while indexes().len() < 6 || indexes().iter().any(|path| path.ends_with("tmp")) {
+        while indexes().len() < 6
+            || indexes().iter().any(|path| path.extension().is_some_and(|it| it == "tmp"))
+        {
             log.shared.preparer.kick();
             thread::yield_now();
         }
@@ -547,7 +549,10 @@ mod tests {
         }
         let log = Log::open(dir.path(), options()).unwrap();
         assert!(!stray.exists() && !unnamed.exists() && foreign.exists());
-        assert_eq!(indexes().len(), 7);
+        // Housekeeping may have begun with the last owner's last segment.
+        let mut written = indexes();
+        written.retain(|path| path.extension().is_some_and(|it| it == "idx"));
+        assert!(6 <= written.len(), "{written:?}");
         for segment in log.shared.segments.snapshot().list()[..2].iter() {
             let file = DiskStorage.open(&segment.path, Access::Write).unwrap();
             file.write_at(&[9; 8192], 4096 + 1024).unwrap();
@@ -555,7 +560,8 @@ mod tests {
         assert_eq!(count(&log, RARE), (1, 6));
         let second = log.bases()[2];
         log.trim(second).unwrap();
-        assert_eq!(indexes().len(), 5);
+        let left: BTreeSet<_> = written.iter().skip(2).cloned().collect();
+        assert!(left.is_subset(&indexes()) && written.iter().take(2).all(|path| !path.exists()));
     }
 
     /// Promise: whatever is wrong with a segment is reported by its reader as without an index. Method: the topic of the
