@@ -239,7 +239,8 @@ pub struct Experiment {
     pub band: f64,
     /// Pin source and server to a core each, if the process may.
     pub pin: bool,
-    /// SCHED_FIFO at this priority, if the process may.
+    /// SCHED_FIFO at this priority, if the process may. Source and servers then sleep while there is time, whatever `wait` says
+    /// of a server at work: the kernel stops such threads when they spin.
     pub fifo: Option<u8>,
     /// Where the persistent kind's directory is made, and removed after the run; none: where the system has such.
     #[serde(default)]

@@ -470,25 +470,34 @@ mod tests {
         }
     }
 
+    /// Promise: a message that is late does not move those after it.
+    ///
+    /// Method: the first publish takes so long that three are late; a moved schedule would have the last one later by that
+    /// much, in every try. In one of some tries nothing else holds up an honest source for as long.
     #[test]
     fn a_late_source_sends_at_once_and_does_not_move_its_schedule() {
-        let course = Course::new(vec![0, 1, 2, 3_000_000], false);
-        let mut source = Source::new(&course).unwrap();
+        const LATE_NS: u64 = 20_000_000;
+        let last_ns = LATE_NS + 5_000_000;
         let publish = |id: u64| {
             if id == 0 {
-                sleep_until_ns(monotonic_ns() + 1_000_000);
+                sleep_until_ns(monotonic_ns() + LATE_NS);
             }
             Ok::<_, ()>(id != 2)
         };
-        source.offer(&course, |id| id, publish).unwrap();
-        let began_ns = course.began_ns().unwrap();
-        let since: Vec<u64> = source.offers.iter().map(|o| o.arrival_ns - began_ns).collect();
-        assert!(since.is_sorted());
-        assert!(since[1] >= 1_000_000 && since[3] >= 3_000_000);
-        let accepted: Vec<bool> = source.offers.iter().map(|offer| offer.accepted).collect();
-        assert_eq!(accepted, [true, true, false, true]);
-        assert!(source.offers[0].publish_ns >= 1_000_000);
-        assert_eq!(course.offered(), 4);
+        let in_time = |_| {
+            let course = Course::new(vec![0, 1, 2, last_ns], false);
+            let mut source = Source::new(&course).unwrap();
+            source.offer(&course, |id| id, publish).unwrap();
+            let began_ns = course.began_ns().unwrap();
+            let since: Vec<u64> = source.offers.iter().map(|o| o.arrival_ns - began_ns).collect();
+            assert!(since.is_sorted());
+            assert!(since[1] >= LATE_NS && since[3] >= last_ns);
+            assert!(source.offers.iter().map(|o| o.accepted).eq([true, true, false, true]));
+            assert!(u64::from(source.offers[0].publish_ns) >= LATE_NS);
+            assert_eq!(course.offered(), 4);
+            since[3] < last_ns + LATE_NS
+        };
+        assert!((0..20).any(in_time));
     }
 
     #[test]

@@ -468,3 +468,113 @@ fn quantiles(values_ns: impl Iterator<Item = u32>) -> Quantiles {
     let mean_ns = total_ns as f64 / count as f64;
     Quantiles { count, mean_ns, p50_ns: at(500), p99_ns: at(990), p999_ns: at(999), max_ns }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGAN_NS: u64 = 1_000;
+
+    fn offers(accepted: &[bool]) -> Vec<Offer> {
+        let offer = |(at, accepted): (u64, &bool)| Offer {
+            arrival_ns: BEGAN_NS + 10 * at,
+            publish_ns: 1,
+            accepted: *accepted,
+        };
+        (0..).zip(accepted).map(offer).collect()
+    }
+
+    /// What a server notes that served these, one after the other.
+    fn server(ids: &[u64]) -> Server {
+        let course = Course::new(vec![0; ids.len()], false);
+        let mut server = Server::new(&course, 1).expect("a few rows");
+        server.services.extend(ids.iter().map(|id| Service {
+            id: *id,
+            start_ns: BEGAN_NS + 10 * id + 1,
+            end_ns: BEGAN_NS + 10 * id + 5,
+        }));
+        server
+    }
+
+    fn events(accepted: &[bool], served: &[&[u64]]) -> Result<Vec<Event>, RunError> {
+        let intended_ns = vec![0; accepted.len()];
+        let stamps = Stamps { intended_ns: &intended_ns, began_ns: BEGAN_NS };
+        let servers: Vec<Server> = served.iter().map(|ids| server(ids)).collect();
+        stamps.first(&offers(accepted), &Draws(vec![4; accepted.len()]), &servers)
+    }
+
+    #[test]
+    fn stamps_of_several_servers_become_one_row_a_message() {
+        let events = events(&[true, false, true, true], &[&[0, 3], &[2]]).unwrap();
+        let served = |start_ns, end_ns| Some(Served { start_ns, end_ns });
+        let expected = [served(1, 5), None, served(21, 25), served(31, 35)];
+        assert_eq!(events.iter().map(|event| event.served).collect::<Vec<_>>(), expected);
+        assert!(events.iter().map(|event| event.arrival_ns).eq([0, 10, 20, 30]));
+    }
+
+    #[test]
+    fn a_lost_a_doubled_and_an_unknown_message_are_errors_with_their_number() {
+        let lost = events(&[true, true, true, true], &[&[0], &[2]]).unwrap_err();
+        assert!(matches!(lost, RunError::Lost { count: 2, first: 1 }), "{lost}");
+        let doubled = events(&[true, true], &[&[0, 1], &[1]]).unwrap_err();
+        assert!(matches!(doubled, RunError::Doubled { count: 1, first: 1 }), "{doubled}");
+        let refused = events(&[true, false], &[&[0, 1]]).unwrap_err();
+        assert!(matches!(refused, RunError::Doubled { count: 1, first: 1 }), "{refused}");
+        let unknown = events(&[true], &[&[0, 9]]).unwrap_err();
+        assert!(matches!(unknown, RunError::Doubled { count: 1, first: 9 }), "{unknown}");
+    }
+
+    #[test]
+    fn a_service_that_found_no_room_for_its_stamps_is_counted() {
+        let mut full = server(&[0]);
+        full.beyond = 3;
+        let stamps = Stamps { intended_ns: &[0], began_ns: BEGAN_NS };
+        let error = stamps.first(&offers(&[true]), &Draws(vec![4]), &[full]).unwrap_err();
+        assert!(matches!(error, RunError::Doubled { count: 3, .. }), "{error}");
+    }
+
+    #[test]
+    fn what_the_first_stage_lost_never_was_at_the_second() {
+        let first = events(&[true, false, true], &[&[0, 2]]).unwrap();
+        let stamps = Stamps { intended_ns: &[0; 3], began_ns: BEGAN_NS };
+        let draws = Draws(vec![1; 3]);
+        let second = stamps.second(&first, &draws, &[server(&[0]), server(&[2])]).unwrap();
+        assert!(second.iter().map(|event| event.arrival_ns).eq([5, 10, 25]));
+        let lost = stamps.second(&first, &draws, &[server(&[0])]).unwrap_err();
+        assert!(matches!(lost, RunError::Lost { count: 1, first: 2 }), "{lost}");
+    }
+
+    #[test]
+    fn a_queue_that_is_not_empty_in_time_says_how_much_was_left() {
+        let course = Course::new(vec![0; 3], false);
+        let mut source = Source::new(&course).unwrap();
+        source.offers = offers(&[true, true, false]);
+        let left_after = Some(Duration::from_secs(9));
+        let servers = vec![vec![server(&[0])]];
+        let outcome = Outcome { source, servers, recorded: None, left_after };
+        let error = check_drained(&outcome).unwrap_err();
+        assert!(matches!(error, RunError::Drain { left: 1, .. }), "{error}");
+        assert!(check_drained(&Outcome { left_after: None, ..outcome }).is_ok());
+    }
+
+    #[test]
+    fn quantiles_are_the_least_values_that_so_many_do_not_exceed() {
+        assert_eq!(quantiles(std::iter::empty()), Quantiles::default());
+        let found = quantiles((1..=1_000).rev());
+        let (mean_ns, max_ns) = (500.5, 1_000);
+        let expected =
+            Quantiles { count: 1_000, mean_ns, p50_ns: 500, p99_ns: 990, p999_ns: 999, max_ns };
+        assert_eq!(found, expected);
+        assert_eq!(quantiles([7].into_iter()).p50_ns, 7);
+    }
+
+    #[test]
+    fn a_directory_is_gone_with_its_guard_and_two_are_not_one() {
+        let (one, other) = (Folder::new(None).unwrap(), Folder::new(None).unwrap());
+        assert_ne!(one.path(), other.path());
+        std::fs::write(one.path().join("file"), "text").unwrap();
+        let path = one.path().to_path_buf();
+        drop(one);
+        assert!(!path.exists());
+    }
+}
