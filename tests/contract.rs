@@ -205,7 +205,10 @@ fn a_member_that_leaves_gets_nothing_more_and_the_others_go_on(bed: &Bed) {
     engine.publish("a", "kept").unwrap();
     engine.subscribe(shared(), forward(seen)).unwrap();
     engine.publish("a", "next").unwrap();
-    assert_eq!(take(&texts, 2), ["kept", "next"]);
+    // Two workers may have one each.
+    let mut told = take(&texts, 2);
+    told.sort();
+    assert_eq!(told, ["kept", "next"]);
     finish(&engine, &[&texts]);
 }
 

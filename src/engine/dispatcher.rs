@@ -129,6 +129,10 @@ impl Attached {
         Backlog { messages: if self.capped { 0 } else { messages }, takers }
     }
 
+    fn has_members(&self) -> bool {
+        !self.members.load().is_empty()
+    }
+
     /// The members take turns.
     fn handler(&self) -> Option<Arc<dyn Handler>> {
         let members = self.members.load();
@@ -508,28 +512,16 @@ impl Shared {
         served > 0
     }
 
-    /// Handles one message, if there is one; the first one of a row is looked behind.
+    /// Handles one message, if there is one; the first one of a row is looked behind. The handler is chosen when the message
+    /// is there: whoever had left before it was published is none.
     fn serve_one(&self, attached: &Arc<Attached>, shard: usize, first: bool) -> bool {
-        let Some(handler) = attached.handler() else {
+        if !attached.has_members() {
             self.clear(attached.slot, Some(attached));
-            if attached.handler().is_some() {
+            if attached.has_members() {
                 self.roster.set(attached.slot);
             }
             return false;
-        };
-        let served = self.serve_by(&*handler, attached, shard, first);
-        // It may have left in the meantime: then it ends here.
-        let_go(handler);
-        served
-    }
-
-    fn serve_by(
-        &self,
-        handler: &dyn Handler,
-        attached: &Arc<Attached>,
-        shard: usize,
-        first: bool,
-    ) -> bool {
+        }
         let mut pulled = Delivery::pull(&attached.source, shard);
         if matches!(pulled, Ok(None)) {
             self.clear(attached.slot, Some(attached));
@@ -550,9 +542,16 @@ impl Shared {
                         self.roster.call_another();
                     }
                 }
-                let settlement = self.run(handler, &delivery, shard);
+                let handler = attached.handler();
+                let settlement = match &handler {
+                    Some(handler) => self.run(&**handler, &delivery, shard),
+                    None => Settlement::Release,
+                };
                 self.note(delivery.settle(settlement).err());
-                true
+                let served = handler.is_some();
+                // It may have left in the meantime: then it ends here.
+                let_go(handler);
+                served
             }
             Ok(None) => {
                 self.note_due(attached.source.next_due_ns());
